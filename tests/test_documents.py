@@ -1,0 +1,116 @@
+"""The Python blocks of README and docs do what they say.
+
+The blocks of a page run in order and share their names. A fence whose info string is exactly ``python``
+runs: as a doctest where it starts with ``>>>``, else as a script; a ``text`` fence that comes next, with at
+most one line of prose between, is what that script has to print (``...`` stands for anything). A fence that
+is shown but not run says ``python norun``.
+"""
+
+import doctest
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+FENCE = re.compile(r"^```(?P<info>[^`\n]*)\n(?P<body>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A Python fence: its source, the line it starts on (from 0), and what it has to print, if stated."""
+
+    source: str
+    line: int
+    printed: str | None
+
+
+def blocks_of(text: str) -> list[Block]:
+    """Return the fences of a page that run."""
+    fences = list(FENCE.finditer(text))
+    blocks = []
+    for fence, following in zip(fences, [*fences[1:], None], strict=False):
+        if fence["info"].strip() != "python":
+            continue
+        printed = None
+        if following is not None and following["info"].strip() == "text":
+            between = text[fence.end() : following.start()].split("\n")
+            if sum(1 for line in between if line.strip()) <= 1:
+                printed = following["body"]
+        blocks.append(Block(fence["body"], text.count("\n", 0, fence.start("body")), printed))
+    return blocks
+
+
+def run_page(text: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a page's blocks; raise AssertionError where one does not print what the page says."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks_of(text):
+        if block.source.lstrip().startswith(">>>"):
+            run_doctest(block, name, names)
+        else:
+            # The empty lines make tracebacks point into the page.
+            exec(compile("\n" * block.line + block.source, name, "exec"), names)
+            printed = capsys.readouterr().out
+            if block.printed is not None and not matches(block.printed, printed):
+                raise AssertionError(f"{name}, line {block.line + 1} prints\n{printed}\nnot\n{block.printed}")
+
+
+def run_doctest(block: Block, name: str, names: dict[str, Any]) -> None:
+    """Run a block of prompts, and keep the names it makes."""
+    test = doctest.DocTestParser().get_doctest(block.source, names, name, name, block.line)
+    runner = doctest.DebugRunner(optionflags=OPTIONS)
+    try:
+        runner.run(test, clear_globs=False)
+    except doctest.DocTestFailure as failure:
+        line = block.line + failure.example.lineno + 1
+        raise AssertionError(
+            f"{name}, line {line} gives\n{failure.got}\nnot\n{failure.example.want}"
+        ) from None
+    except doctest.UnexpectedException as unexpected:
+        raise unexpected.exc_info[1] from None
+    names.update(test.globs)  # a doctest runs in a copy
+
+
+def matches(want: str, got: str) -> bool:
+    """Compare as doctest does."""
+    return doctest.OutputChecker().check_output(want, got, OPTIONS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_python_block_runs_and_prints_what_the_page_says(
+    page: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_page(page.read_text(encoding="utf-8"), str(page), capsys)
+
+
+def test_blocks_share_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (
+        "```python\nx = 1\n```\n\n```python\n>>> x + 1\n2\n>>> y = x\n```\n\n```python\nassert y == 1\n```\n"
+    )
+    run_page(page, "page.md", capsys)
+
+
+def test_a_wrong_doctest_is_found_at_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AssertionError, match=r"page\.md, line 4 gives\s+2\s+not\s+3"):
+        run_page("# Sums\n\n```python\n>>> 1 + 1\n3\n```\n", "page.md", capsys)
+
+
+def test_a_script_is_held_to_the_text_fence_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    page = "```python\nprint('took', 12, 'ms')\n```\n\nprints\n\n```text\n{}\n```\n"
+    run_page(page.format("took ... ms"), "page.md", capsys)
+    with pytest.raises(AssertionError, match=r"page\.md, line 2 prints\s+took 12 ms\s+not\s+took 13 ms"):
+        run_page(page.format("took 13 ms"), "page.md", capsys)
+
+
+def test_an_error_in_a_block_surfaces_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_page("```python\n1 / 0\n```\n", "page.md", capsys)
+    with pytest.raises(ZeroDivisionError):
+        run_page("```python\n>>> 1 / 0\n```\n", "page.md", capsys)
+
+
+def test_fences_of_other_kinds_do_not_run() -> None:
+    assert blocks_of("```python norun\n1 / 0\n```\n```console\n$ make demo\n```\n") == []
