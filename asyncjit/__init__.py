@@ -1,0 +1,69 @@
+"""asyncjit: dynamic inter-op parallelism for NumPy models. `fork` a call, go on, `wait` for its value.
+
+This door is for async code; `asyncjit.sync` has the same words for scripts.
+
+Where things are::
+
+    _core/context.py    the lock, the tree of scopes, each thread's slot
+    _core/permits.py    how many may run: the counts
+    _core/loops.py      the way into an event loop; the facade's own loop
+    _core/tasks.py      plain asyncio tasks as parents
+    _core/cell.py       a value that arrives once, and who waits for it
+    _core/waiting.py    the two waits: block a thread, suspend a task
+    _core/future.py     Future
+    _core/cheap.py      which kernels a loop may run itself
+    _core/hosting.py    coroutine forks and the tasks that drive them
+    _core/forks.py      one forked call: claim, run, finish, cancel
+    _core/blas.py       BLAS and OpenMP held at one thread
+    _core/pool.py       the queue and the threads
+    _core/runtime.py    Runtime, the current one, closing, exit
+    _core/settings.py   thread counts, parallel_info
+    _core/forking.py    fork, check_cancelled
+    _core/gathering.py  collect_all and what waits for many
+    _core/awaiting.py   wait, call, wait_all, as_completed, map: awaiting
+    _core/blocking.py   the same, blocking
+    _core/groups.py     fork_group, fail_after
+    cpus.py, errors.py  pure
+    nn/, profiler/, testing.py, cli.py
+"""
+
+from asyncjit._core.awaiting import as_completed, call, map, wait, wait_all
+from asyncjit._core.context import Instrument
+from asyncjit._core.forking import check_cancelled, fork
+from asyncjit._core.future import Future
+from asyncjit._core.gathering import collect_all
+from asyncjit._core.groups import fail_after, fork_group
+from asyncjit._core.runtime import Runtime, Statistics, close, current_runtime
+from asyncjit._core.settings import (
+    get_num_interop_threads,
+    get_num_threads,
+    parallel_info,
+    set_num_interop_threads,
+    set_num_threads,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Future",
+    "Instrument",
+    "Runtime",
+    "Statistics",
+    "as_completed",
+    "call",
+    "check_cancelled",
+    "close",
+    "collect_all",
+    "current_runtime",
+    "fail_after",
+    "fork",
+    "fork_group",
+    "get_num_interop_threads",
+    "get_num_threads",
+    "map",
+    "parallel_info",
+    "set_num_interop_threads",
+    "set_num_threads",
+    "wait",
+    "wait_all",
+]

@@ -1,0 +1,150 @@
+"""Every BLAS and OpenMP runtime held at one thread while a runtime is open: one owner for the whole process.
+
+Kernels that run side by side each with a BLAS that uses all cores oversubscribe the machine; that is why forking made
+torch's own tutorial slower. `threadpoolctl.threadpool_limits` is no answer here: it is not thread-safe, and restores
+what it saw on entry. So one `BlasHold` knows the wishes of all open runtimes, takes the hold when a pool goes from
+idle to busy, and gives all back when the last wish goes.
+
+OpenMP's limits belong to threads. `generation` is 0 while no OpenMP runtime is held; a thread whose own generation
+differs must call `enter_thread` before it runs a kernel, and a script's thread `leave_thread` after it.
+
+New libraries come with imports, so a rescan is due when `sys.modules` has grown: one comparison when nothing changed.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+from asyncjit._core.context import ThreadSlot
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One BLAS or OpenMP runtime in this process, for `parallel_info`."""
+
+    user_api: str
+    internal_api: str
+    version: str | None
+    threading_layer: str | None
+    architecture: str | None
+    filepath: str
+    num_threads: int | None
+    held_at: int | None
+    holder: str | None
+
+
+class BlasHold:
+    """The one owner of other libraries' thread counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # guards all below; re-entrant, for runtimes closed by a __del__
+        self._wishes: dict[int, int] = {}  # by the id of the runtime, which takes it back when it closes
+        self._controllers: dict[str, Any] = {}  # by file
+        self._before: dict[str, int | None] = {}  # what each had when it was found
+        self._num_modules = -1
+        self._limit: int | None = None
+        self.generation = 0  #: changes whenever threads have to set their own OpenMP limit anew
+
+    def wish(self, owner: object, num_threads: int) -> None:
+        """Note that an open runtime wants all libraries held; nothing is touched before `hold`."""
+        with self._lock:
+            self._wishes[id(owner)] = num_threads
+            self._num_modules = -1
+
+    def forget(self, owner: object) -> None:
+        """Take a wish back; with the last, give all libraries what they had. Doing it twice does nothing."""
+        with self._lock:
+            if self._wishes.pop(id(owner), None) is None or self._limit is None:
+                return
+            self._num_modules = -1
+            if self._wishes:
+                self.hold()
+                return
+            for path, controller in self._controllers.items():
+                self._set(controller, self._before[path])
+            self._controllers.clear()
+            self._before.clear()
+            self._limit = None
+            self.generation = 0
+
+    def hold(self) -> None:
+        """Hold what is not held yet; one comparison when no module was imported since."""
+        if len(sys.modules) != self._num_modules:
+            self._hold()
+
+    def _hold(self) -> None:
+        with self._lock:
+            self._num_modules = len(sys.modules)
+            limit = min(self._wishes.values(), default=None)
+            if limit is None:
+                return
+            changed = limit != self._limit
+            self._limit = limit
+            for controller in ThreadpoolController().lib_controllers:
+                if controller.filepath not in self._controllers:
+                    self._controllers[controller.filepath] = controller
+                    self._before[controller.filepath] = controller.num_threads
+                    changed = True
+            if changed:
+                for controller in self._controllers.values():
+                    self._set(controller, limit)
+                if any(c.user_api == "openmp" for c in self._controllers.values()):
+                    self.generation += 1
+
+    @staticmethod
+    def _set(controller: Any, num_threads: int | None) -> None:
+        # From threadpoolctl 3.7 on, OpenBLAS obeys one Python thread alone, the first that asked, and ignores all others
+        # silently. Our owner is not a thread: whichever wakes the pool holds, whichever closes the last runtime gives back.
+        if num_threads is not None:
+            getattr(controller, "_real_set_num_threads", controller.set_num_threads)(num_threads)
+
+    def _openmp(self) -> list[Any]:
+        return [c for c in self._controllers.values() if c.user_api == "openmp"]
+
+    def enter_thread(self, slot: ThreadSlot) -> None:
+        """Set the calling thread's own OpenMP limits, remembering what a script's thread had."""
+        with self._lock:
+            if slot.pool is None and not slot.blas_generation:
+                slot.blas_before = [(c, c.num_threads) for c in self._openmp()]
+            slot.blas_generation = self.generation
+            for controller in self._openmp():
+                self._set(controller, self._limit)
+
+    def leave_thread(self, slot: ThreadSlot) -> None:
+        """Give a script's thread back what it had."""
+        with self._lock:
+            slot.blas_generation = 0
+            for controller, num_threads in slot.blas_before:
+                self._set(controller, num_threads)
+            slot.blas_before = []
+
+    def libraries(self) -> list[Library]:
+        """Describe every BLAS and OpenMP runtime found; changes nothing."""
+        holders = len(self._wishes)
+        holder = f"asyncjit, for {holders} open runtime{'s' if holders != 1 else ''}"
+        return [
+            Library(
+                user_api=c.user_api,
+                internal_api=c.internal_api,
+                version=c.version,
+                threading_layer=getattr(c, "threading_layer", None),
+                architecture=getattr(c, "architecture", None),
+                filepath=c.filepath,
+                num_threads=c.num_threads,
+                held_at=self._limit if c.filepath in self._controllers else None,
+                holder=holder if c.filepath in self._controllers else None,
+            )
+            for c in ThreadpoolController().lib_controllers
+        ]
+
+    def reset_after_fork(self) -> None:
+        """Start anew in a child process: the runtimes that wished are the parent's, the limits stay as they are."""
+        self.__init__()  # type: ignore[misc]
+
+
+blas = BlasHold()

@@ -1,0 +1,197 @@
+"""What the whole core shares: one lock, the tree of scopes, and each thread's own slot.
+
+**The lock.** One re-entrant lock guards every state in the core: futures, permits, queues and the tree. Its sections
+are tiny, call nobody's code, and, on the paths of a wait, contain no call and no loop. CPython delivers signals only
+at function entries, at the ends of calls and at backward jumps, so Ctrl-C cannot fall *into* such a section, only
+between two; and what stands between two is told by the thread's slot, which a `finally` settles. It is re-entrant
+because a `__del__` may cancel a fork at any allocation.
+
+**The tree.** A `Scope` is a node of who forked whom: a fork, a plain asyncio task that forks, a group, or a stretch
+of code under a deadline. The scope that code runs in stands in one context variable, so it travels wherever the
+context does. A scope never refers to a result: a context that is kept somewhere pins none.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from asyncio import Task
+
+lock = threading.RLock()
+
+
+class Process:
+    """What the whole process shares."""
+
+    generation = 0  #: of `os.fork`: in a child nobody completes the futures it inherits
+    runtime: Any = None  #: what code outside of every scope forks on, once that is known
+
+
+class Instrument:
+    """Sees what a runtime does; every method may be overridden, none may raise, none is called under the lock.
+
+    Instruments come from `Runtime(instruments=)`, which sees all forks of that runtime, or from a context (as `profile`
+    does), which sees the forks made in it and below. Without one, each event costs one check.
+    """
+
+    def forked(self, fork: Any) -> None:
+        """Note that `fork` was made; called in the forking thread before anything can start it."""
+
+    def strand_started(self, fork: Any) -> None:
+        """Note that `fork` begins, or goes on, to execute in the calling thread."""
+
+    def strand_ended(self, fork: Any) -> None:
+        """Note that `fork` ended, or waits, and no longer executes in the calling thread."""
+
+    def wait_started(self, scope: Scope | None, future: Any) -> None:
+        """Note that the code of `scope` (None: a script) begins to wait for `future`, which is not done."""
+
+    def wait_ended(self, scope: Scope | None, future: Any) -> None:
+        """Note that the wait is over: `future` is done, or the waiter was interrupted."""
+
+    def ended(self, fork: Any) -> None:
+        """Note that the body of `fork` has ended, or will never start."""
+
+
+class Environment(NamedTuple):
+    """What a scope hands down: one immutable record, shared by all forks made in the same place."""
+
+    deadline: float | None = None  #: in seconds of the runtime's clock
+    inbox: Any = None  #: of the loop at the root of this context (`loops.Inbox`)
+    instruments: tuple[Instrument, ...] = ()
+
+
+ROOT = Environment()
+
+
+class Scope:
+    """A node of the tree of who forked whom.
+
+    `children` are the forks below whose *bodies* have not ended. `cause` is set once the scope is cancelled, to the
+    exception class that tells why. `task` is the asyncio task that runs this scope's code, if one does. `blocked` is
+    the wait its code sleeps in, so that a cancel can end it; `waits_for` is the future it waits for, asleep or running
+    it in place, so that a deadlock can be told.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "blocked",
+        "cause",
+        "children",
+        "ended",
+        "env",
+        "instruments",
+        "parent",
+        "runtime",
+        "task",
+        "waits_for",
+    )
+
+    def __init__(self, parent: Scope | None, runtime: Any, env: Environment) -> None:
+        self.parent = parent
+        self.runtime = runtime
+        self.env = env
+        self.instruments = env.instruments
+        self.children: set[Any] | None = None
+        self.cause: type[Exception] | None = None
+        self.task: Task[Any] | None = None
+        self.blocked: Any = None
+        self.waits_for: Any = None
+        self.ended = False
+
+    def adopt(self, fork: Any) -> Scope | None:
+        """Make `fork` a child of this scope or, if it has ended, of its nearest open ancestor. Under the lock."""
+        scope: Scope | None = self
+        while scope is not None and scope.ended:
+            scope = scope.parent
+        if scope is not None:
+            if scope.children is None:
+                scope.children = set()
+            scope.children.add(fork)
+        return scope
+
+    def leave(self, fork: Any) -> None:
+        """Take note that the body of the child `fork` has ended. Under the lock."""
+        if self.children is not None:
+            self.children.discard(fork)
+
+    def end(self) -> None:
+        """Take note that this scope's own code has ended: its unfinished forks go to its parent.
+
+        Doing it twice does no harm, so an interrupted call is made again.
+        """
+        with lock:
+            self.ended = True
+            for fork in tuple(self.children or ()):
+                fork.parent = self.adopt(fork)
+            self.children = None
+
+    def cancel_below(self, cause: type[Exception]) -> None:
+        """Cancel all that was forked below, and whatever will be; the waits of cancelled code raise from now on."""
+        scopes = [self]
+        while scopes:
+            scope = scopes.pop()
+            with lock:
+                scope.cause = scope.cause or cause
+                children = tuple(scope.children or ())
+                blocked = scope.blocked
+            if blocked is not None:
+                blocked.wake()
+            for fork in children:
+                fork.cancel_body(cause)
+            scopes += children
+
+    def failed(self, fork: Any, error: BaseException) -> None:
+        """Take note that the child `fork` has failed with `error`; groups override this."""
+
+
+class ThreadSlot:
+    """What one thread holds at this moment; only the thread itself writes it."""
+
+    __slots__ = (
+        "bell",
+        "blas_before",
+        "blas_generation",
+        "depth",
+        "ending",
+        "fork",
+        "inbox",
+        "permit",
+        "pool",
+        "searching",
+    )
+
+    def __init__(self) -> None:
+        self.permit: Any = None  #: the pool whose permit this thread holds
+        self.fork: Any = None  #: the kernel that it runs
+        self.ending: Any = None  #: the kernel whose end it is telling to those concerned
+        self.depth = 0  #: how many kernels it runs in place, one inside the other
+        self.pool: Any = None  #: the pool whose own thread this is
+        self.searching = False  #: it was woken to look for work and has not looked yet
+        self.bell: Any = None  #: what a parked pool thread sleeps on
+        self.inbox: Any = None  #: of the loop that ran here last
+        self.blas_generation = 0  #: of the OpenMP limits this thread has set for itself
+        self.blas_before: list[Any] = []  #: and what it had before, if it is a script's thread
+
+
+_slots = threading.local()
+
+
+def this_thread() -> ThreadSlot:
+    """Return the calling thread's slot."""
+    try:
+        return _slots.slot  # type: ignore[no-any-return]
+    except AttributeError:
+        return new_slot()
+
+
+def new_slot() -> ThreadSlot:
+    """Give the calling thread an empty slot."""
+    slot = _slots.slot = ThreadSlot()
+    return slot
+
+
+current: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("asyncjit_scope", default=None)

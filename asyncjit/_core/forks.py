@@ -1,0 +1,378 @@
+"""A fork: one forked call, from its making to the end of its body.
+
+A `Fork` is what the queue holds, the node of the tree and the scope its body runs in; its `Future` is the value
+alone, so that neither a queue entry claimed elsewhere nor a context kept somewhere pins arguments or a result.
+
+How a kernel travels: `submit` makes it and queues it; a pool thread (`pool.py`) or a waiter (`run_in_place`) *claims*
+it, which is PENDING → RUNNING in one section under the lock, together with the permit; `execute` runs it in its own
+context; `finish` settles the future, passes the permit on and leaves the tree. `finish` may be interrupted by Ctrl-C
+on the main thread anywhere between its sections, so each of its steps can be done twice; `slot.fork` and
+`slot.ending` tell what is still to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import CoroutineType, FrameType
+from typing import Any
+
+from numpy import ufunc
+
+from asyncjit._core import hosting
+from asyncjit._core.blas import blas
+from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, Failure
+from asyncjit._core.cheap import COSTS
+from asyncjit._core.context import Environment, Scope, ThreadSlot, current, lock
+from asyncjit._core.future import Future
+from asyncjit._core.loops import Inbox
+from asyncjit.errors import DeadlineExceeded, ForkCancelled
+
+MAX_DEPTH = 32  # specified by the design: in-place runs nest at most so deep, then block; 245 met the recursion limit
+
+NO_KWARGS: dict[str, Any] = {}
+
+
+class Fork(Scope):
+    """One forked call; see the module's docstring."""
+
+    __slots__ = (
+        "args",
+        "code",
+        "context",
+        "coroutine",
+        "fn",
+        "future",
+        "instruction",
+        "is_async",
+        "kwargs",
+        "name",
+        "pool",
+    )
+
+    def __init__(
+        self,
+        parent: Scope | None,
+        runtime: Any,
+        env: Environment,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        frame: FrameType,
+    ) -> None:
+        self.parent = parent
+        self.runtime = runtime
+        self.pool = runtime.pool
+        self.env = env
+        self.instruments = env.instruments
+        self.children = self.cause = self.task = self.blocked = self.waits_for = None
+        self.coroutine: Any = None
+        self.name: Any = None
+        self.ended = self.is_async = False
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs or NO_KWARGS  # an empty dict for each of a million pending forks would be 64 MB
+        self.code = frame.f_code
+        self.instruction = frame.f_lasti
+        self.context: contextvars.Context | None = contextvars.copy_context()
+        self.future: Any = Future(self)
+
+    # -- what a waiter asks of its target's source
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether every wait runs its target in place."""
+        return bool(self.runtime.inline)
+
+    def is_cheap(self, inbox: Inbox) -> bool:
+        """Whether a loop may run this kernel itself, in what is left of its turn's budget."""
+        return self.runtime.loop_runs_cheap and COSTS.is_cheap(self.fn, self.args, self.kwargs, inbox)
+
+    def describe(self) -> str:
+        """Name the call and the place of its fork."""
+        return f"the fork of {self.display_name()} ({self.site()})"
+
+    def display_name(self) -> str:
+        """Name the call, for people."""
+        return str(self.name or name_of(self.fn))
+
+    def site(self) -> str:
+        """Tell where it was forked: `forked at model.py:41 in forward`."""
+        code = self.code
+        line = next((n for a, b, n in code.co_lines() if a <= self.instruction < b), code.co_firstlineno)
+        return f"forked at {Path(code.co_filename).name}:{line} in {code.co_name}"
+
+    # -- running
+
+    def run_in_place(self, slot: ThreadSlot) -> None:
+        """Claim and run the kernel in the calling thread, if it has not started and a permit can be had."""
+        pool, future, outer, before = self.pool, self.future, slot.fork, slot.permit
+        is_nested = before is pool
+        if self.is_async:
+            self._run_coroutine_in_place()
+            return
+        if future is None or (slot.depth >= MAX_DEPTH and not self.is_inline):
+            return
+        if pool.holds_blas and (pool.running == 0 or slot.blas_generation != blas.generation):
+            pool.prepare(slot)
+        try:
+            with lock:
+                if future._state == PENDING and (is_nested or pool.running < pool.limit):
+                    future._state = RUNNING
+                    pool.queued -= 1
+                    if not is_nested:  # a script's thread, or one of another pool whose kernel waits meanwhile
+                        pool.running += 1
+                        slot.permit = pool
+                        if before is not None:
+                            before.running -= 1
+                            before.blocked += 1
+                    slot.depth += 1
+                    slot.fork = self
+            if slot.fork is self:
+                if before is not None and not is_nested:
+                    before.replenish()
+                self.execute(slot, future, outer, before)
+        finally:
+            if slot.fork is self or slot.ending is self:  # Ctrl-C fell into the machinery
+                try:
+                    self.finish(slot, future, outer, before, CANCELLED, ForkCancelled)
+                except BaseException:
+                    self.finish(slot, future, outer, before, CANCELLED, ForkCancelled)
+                    raise
+            if slot.blas_generation and not is_nested:
+                pool.unprepare(slot)
+
+    def _run_coroutine_in_place(self) -> None:
+        """Run a coroutine fork on a loop of its own: only in the debugger's mode, and only if no loop has it."""
+        if self.is_inline and self.future is not None and self.task is None and asyncio._get_running_loop() is None:
+            hosting.run_to_end(self)
+
+    def execute(self, slot: ThreadSlot, future: Future[Any], outer: Fork | None, before: Any) -> None:
+        """Run the claimed kernel and finish it."""
+        env = self.env
+        fn, args, kwargs, context = self.fn, self.args, self.kwargs, self.context
+        self.name = getattr(fn, "__qualname__", None) or name_of(fn)
+        self.fn = self.args = self.kwargs = self.context = None  # type: ignore[assignment]  # they go with the body
+        if env.deadline is not None and self.runtime.clock() >= env.deadline:
+            self.finish(slot, future, outer, before, CANCELLED, DeadlineExceeded)
+            return
+        if self.instruments:
+            for instrument in self.instruments:
+                instrument.strand_started(self)
+        interrupt = None
+        state = FINISHED
+        try:
+            if env.inbox is not None:
+                value = context.run(_enter, self, COSTS.run, (fn, args, kwargs), NO_KWARGS)  # type: ignore[union-attr]
+            elif type(fn) is ufunc:  # it forks nothing, so it needs no scope of its own
+                value = context.run(fn, *args, **kwargs)  # type: ignore[union-attr]
+            else:
+                value = context.run(_enter, self, fn, args, kwargs)  # type: ignore[union-attr]
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and slot.pool is None and _is_main_thread():
+                interrupt, state, value = error, CANCELLED, ForkCancelled
+            else:
+                state, value = self.outcome_of(error)
+        if self.instruments:
+            for instrument in self.instruments:
+                instrument.strand_ended(self)
+        if type(value) is CoroutineType:
+            self._become_coroutine(slot, outer, before, value, context)  # type: ignore[arg-type]
+        else:
+            self.finish(slot, future, outer, before, state, value)
+        if interrupt is not None:
+            try:
+                raise interrupt
+            finally:
+                del interrupt
+
+    def outcome_of(self, error: BaseException) -> tuple[int, Any]:
+        """Return the state and content of a body that raised: a note names the fork's site, once per site."""
+        if isinstance(error, asyncio.CancelledError):
+            return CANCELLED, self.cause or ForkCancelled
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+            traceback = traceback.tb_next  # our own frames say nothing
+        error.__traceback__ = traceback
+        note = self.site()
+        try:
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+        except Exception:  # an error that takes no notes travels without
+            pass
+        return FAILED, Failure(error, self.describe())
+
+    def finish(
+        self, slot: ThreadSlot, future: Future[Any], outer: Fork | None, before: Any, state: int, value: Any
+    ) -> None:
+        """Settle the future, pass the permit on, tell all concerned. If it is interrupted, call it again.
+
+        `outer` and `before` are the kernel and the permit that a thread which ran it in place goes on with.
+        """
+        pool = self.pool
+        with lock:
+            if slot.fork is self:
+                slot.fork = outer
+                slot.ending = self
+                if state == FINISHED and future._state == RUNNING:
+                    future._state = FINISHED
+                    future._content = value
+                    pool.finished += 1
+                else:
+                    self.settle_locked(future, state, value)
+                heir = future._heir
+                if (
+                    slot.depth == 0
+                ):  # a pool thread: it keeps its permit for the next kernel, unless a waiter inherits it
+                    if heir is not None and heir.permits is pool and not heir.granted:
+                        heir.granted = True
+                        slot.permit = None
+                else:
+                    slot.depth -= 1
+                    if before is not pool:
+                        slot.permit = before
+                        if heir is not None and heir.permits is pool and not heir.granted:
+                            heir.granted = True
+                        else:
+                            pool.running -= 1
+                        if before is not None:
+                            before.running += 1
+                            before.blocked -= 1
+        self.end_body(future)
+        if before is not pool and pool.queued:
+            pool.replenish()
+        slot.ending = None
+
+    def settle_locked(self, future: Any, state: int, value: Any) -> None:
+        """Complete the future unless it was cancelled meanwhile, and count. Under the lock; nobody is told yet."""
+        if future._state == RUNNING:
+            future._state = state
+            future._content = value
+            if state == FINISHED:
+                self.pool.finished += 1
+            elif state == FAILED:
+                self.pool.failed += 1
+            else:
+                self.pool.cancelled += 1
+        elif state == FAILED:
+            value.is_retrieved = True  # cancelled while it ran: nobody can ask for the error
+
+    def end_body(self, future: Any) -> None:
+        """Tell all concerned that the body has ended, or will never start."""
+        if future._waiters is not None:
+            future._notify()
+        if not self.ended:
+            if self.parent is None and self.children is None and not self.instruments and not self.is_async:
+                self.ended = True  # a leaf that nobody but its waiter knows
+            else:
+                self._leave_tree(future)
+        self.future = None
+        if self.pool.idle_cells:
+            self.pool.tell_idle()
+
+    def _leave_tree(self, future: Any) -> None:
+        if future._state != FINISHED and self.children:
+            self.cancel_below(self.cause or ForkCancelled)
+        self.end()
+        parent = self.parent
+        if parent is not None:
+            if future._state == FAILED:
+                parent.failed(self, future._content.error)
+            with lock:
+                parent.leave(self)
+        if self.is_async:
+            hosting.leave(self)
+        for instrument in self.instruments:
+            instrument.ended(self)
+
+    # -- cancelling
+
+    def cancel(self, cause: type[Exception] | None) -> bool:
+        """Cancel this fork and all below; return whether it was not done. By default a passed deadline is the cause."""
+        if cause is None:
+            deadline = self.env.deadline
+            passed = deadline is not None and self.runtime.clock() >= deadline
+            cause = DeadlineExceeded if passed else ForkCancelled
+        is_cancelled = self.cancel_body(cause)
+        if is_cancelled:
+            self.cancel_below(cause)
+        return is_cancelled
+
+    def cancel_body(self, cause: type[Exception]) -> bool:
+        """Cancel this fork alone; what is below is the caller's to cancel."""
+        future = self.future
+        if future is None:
+            return False
+        with lock:
+            state = future._state
+            if state >= FINISHED:
+                return False
+            self.cause = self.cause or cause
+            is_hosted = state == RUNNING and self.coroutine is not None
+            if not is_hosted:
+                future._state = CANCELLED
+                future._content = cause
+                self.pool.cancelled += 1
+                if state == PENDING and not self.is_async:
+                    self.pool.queued -= 1
+        if is_hosted:
+            hosting.cancel_task(self)
+        elif state == PENDING:
+            self.name = name_of(self.fn)
+            self.fn = self.args = self.kwargs = self.context = None  # type: ignore[assignment]
+            self.end_body(future)
+        else:
+            future._notify()
+        return True
+
+    # -- coroutines
+
+    def _become_coroutine(
+        self, slot: ThreadSlot, outer: Fork | None, before: Any, coroutine: Any, context: contextvars.Context
+    ) -> None:
+        """Go on as a coroutine fork: the kernel's thread is free, the future stays unfinished."""
+        pool = self.pool
+        with lock:
+            self.is_async = True
+            self.coroutine = coroutine
+            self.context = context
+            pool.coroutines.add(self)
+            slot.fork = outer
+            if slot.depth:
+                slot.depth -= 1
+            if before is not pool:
+                slot.permit = before
+                pool.running -= 1
+                if before is not None:
+                    before.running += 1
+                    before.blocked -= 1
+        if before is not pool:
+            pool.replenish()
+        hosting.send(self)
+
+    def arrive(self) -> None:
+        """Become a task of the loop whose thread this is."""
+        hosting.host(self)
+
+    def strand(self) -> None:
+        """Take note that the loop this fork was sent to, or lived on, has closed."""
+        hosting.strand(self)
+
+
+def _enter(fork: Fork, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    current.set(fork)
+    return fn(*args, **kwargs)
+
+
+def _is_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
+
+
+def name_of(fn: Any) -> str:
+    """Return the name of a callable for people."""
+    while hasattr(fn, "func"):  # functools.partial
+        fn = fn.func
+    return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__

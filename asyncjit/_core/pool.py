@@ -1,0 +1,235 @@
+"""The inter-op pool: threads that claim queued kernels while permits are free.
+
+A pool thread is running (it holds a permit), searching (woken, and has not looked yet), parked, or blocked in a wait.
+A submitter wakes one only if `searching + running < limit`, so a burst of forks wakes N threads, not one per fork; it
+starts one if none is parked. So there are as many threads as were ever needed at once; a thread beyond the limit that
+finds nothing to do for a while ends.
+
+A thread keeps its permit from kernel to kernel. It parks, under the lock, only after it saw an empty queue in the same
+section, and a submitter queues in the section in which it looks for somebody to wake: so no kernel is overlooked.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from asyncjit._core.blas import blas
+from asyncjit._core.cell import FINISHED, PENDING, RUNNING, Cell, new_bell, ring
+from asyncjit._core.context import ThreadSlot, lock, this_thread
+from asyncjit._core.forks import Fork
+from asyncjit._core.permits import Permits
+
+IDLE_S = 10.0  # chosen: how long a thread beyond the limit is kept for the next blocking wait
+
+
+class Pool(Permits):
+    """A queue of kernels and the threads that run them; see the module's docstring."""
+
+    def __init__(self, limit: int, *, holds_blas: bool = True) -> None:
+        super().__init__(limit)
+        self.forked = 0
+        self.num_threads = 0
+        self.coroutines: set[Fork] = set()  #: coroutine forks whose body has not ended
+        self.is_closed = False
+        self.holds_blas = holds_blas
+        self.queue: deque[Fork] = deque()
+        self.pop: Callable[[], Fork] = self.queue.popleft  #: takes the next entry; the deterministic pool has another
+        self._parked: list[ThreadSlot] = []
+        self.idle_cells: list[Cell] = []  # to be settled when the pool is idle
+        self.slots: set[ThreadSlot] = set()  #: of the pool's own threads
+        self._names = 0
+
+    def replenish(self) -> None:
+        """Wake or start a thread if a kernel is queued and may start."""
+        while True:
+            birth = None
+            with lock:
+                if self.searching >= self.queued or self.running + self.searching >= self.limit:
+                    return
+                if self._parked:
+                    slot = self._parked[-1]
+                    del self._parked[-1]
+                    slot.searching = True
+                    self.searching += 1
+                    ring(slot.bell)
+                else:
+                    birth = Birth()
+                    self.searching += 1
+                    self.num_threads += 1
+            if birth is not None and not self._start_thread(birth):
+                return
+
+    def _start_thread(self, birth: Birth) -> bool:
+        """Start a pool thread that is counted already; take the count back if it can't be."""
+        self._names += 1
+        try:
+            threading.Thread(target=self._work, args=(birth,), name=f"asyncjit {self._names}", daemon=True).start()
+        except BaseException as error:
+            with lock:
+                if birth.is_alive:  # Ctrl-C, but the thread runs already
+                    raise
+                birth.is_void = True
+                self.searching -= 1
+                self.num_threads -= 1
+            if isinstance(error, RuntimeError) and self.num_threads:
+                return False  # no more threads to be had: those there are go on
+            raise
+        return True
+
+    # -- the threads
+
+    def _work(self, birth: Birth) -> None:
+        slot = this_thread()
+        with lock:
+            if birth.is_void:
+                return
+            birth.is_alive = True
+        slot.pool = self
+        slot.searching = True
+        slot.bell = new_bell()
+        self.slots.add(slot)
+        while self._run_one(slot):
+            pass
+        self.slots.discard(slot)
+        self.tell_idle()
+
+    def _run_one(self, slot: ThreadSlot) -> bool:
+        """Run one kernel, or sleep; False when the thread shall end. A frame of its own frees all of it."""
+        with lock:
+            if slot.searching:
+                slot.searching = False
+                self.searching -= 1
+            if slot.permit is self and self.running > self.limit:  # the excess, or a lowered limit, is paid here
+                slot.permit = None
+                self.running -= 1
+            fork = self._claim(slot) if slot.permit is self or self.running < self.limit else None
+        if fork is None:
+            return self._park(slot)
+        if self.holds_blas and (self.running == 1 or slot.blas_generation != blas.generation):
+            self.prepare(slot)
+        fork.execute(slot, fork.future, None, self)
+        return True
+
+    def _claim(self, slot: ThreadSlot) -> Fork | None:
+        """Claim the first kernel that nobody claimed or cancelled, with a permit. Under the lock."""
+        while self.queue:
+            fork = self.pop()
+            future = fork.future
+            if future is not None and future._state == PENDING:
+                future._state = RUNNING
+                self.queued -= 1
+                if slot.permit is not self:
+                    self.running += 1
+                    slot.permit = self
+                slot.fork = fork
+                return fork
+        return None
+
+    def _park(self, slot: ThreadSlot) -> bool:
+        """Sleep until woken; False when the thread shall end instead."""
+        with lock:
+            if slot.permit is not self and self.running < self.limit and self.queued:
+                return True  # a kernel or a permit came between the sections
+            if slot.permit is self:
+                if self.queued:
+                    return True
+                slot.permit = None
+                self.running -= 1
+            if self.is_closed and not self.queued:
+                self.num_threads -= 1
+                return False
+            slot.bell = new_bell()
+            self._parked.append(slot)
+            patience = IDLE_S if self.num_threads > self.limit else -1
+        self.tell_idle()
+        if slot.bell.acquire(timeout=patience):
+            return True
+        with lock:
+            if slot in self._parked:
+                self._parked.remove(slot)
+                self.num_threads -= 1
+                return False
+        return True
+
+    # -- other libraries' threads
+
+    def prepare(self, slot: ThreadSlot) -> None:
+        """Hold BLAS and OpenMP before a kernel starts: for the process when the pool gets busy, and for this thread."""
+        if self.holds_blas:
+            if self.running <= 1:
+                blas.hold()
+            if slot.blas_generation != blas.generation:
+                blas.enter_thread(slot)
+
+    def unprepare(self, slot: ThreadSlot) -> None:
+        """Give a script's thread its own OpenMP limit back."""
+        if slot.permit is None:
+            blas.leave_thread(slot)
+
+    # -- settings and the end
+
+    def set_limit(self, limit: int) -> None:
+        """Let `limit` kernels run at once; fewer than before show as kernels end."""
+        with lock:
+            self.limit = limit
+            for slot in self._parked:  # those now beyond the limit shall not sleep for ever
+                slot.searching = True
+                self.searching += 1
+                ring(slot.bell)
+            self._parked.clear()
+        self.replenish()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no kernel is queued, running or blocked and no coroutine fork is unfinished."""
+        return not (self.queued or self.running or self.blocked or self.coroutines)
+
+    def when_idle(self, cell: Cell) -> None:
+        """Settle `cell` when the pool is idle, or now if it is."""
+        with lock:
+            self.idle_cells.append(cell)
+        self.tell_idle()
+
+    def tell_idle(self) -> None:
+        """Settle the cells of those who wait for the pool to be idle, if it is."""
+        if self.idle_cells:
+            with lock:
+                cells, self.idle_cells = (self.idle_cells, []) if self.is_idle else ([], self.idle_cells)
+            for cell in cells:
+                cell._settle(FINISHED, None)
+
+    def pending(self) -> list[Fork]:
+        """Return the kernels that are queued and not started."""
+        with lock:
+            return [fork for fork in self.queue if fork.future is not None and fork.future._state == PENDING]
+
+    def close(self) -> None:
+        """Let the threads end once the queue is empty."""
+        self.is_closed = True
+        self.set_limit(self.limit)
+
+
+class InlinePool(Pool):
+    """No thread at all: what is queued runs in the waits (the debugger's mode)."""
+
+    def __init__(self, limit: int, *, holds_blas: bool = True) -> None:
+        super().__init__(sys.maxsize, holds_blas=holds_blas)
+
+    def replenish(self) -> None:
+        """Start nothing."""
+
+    def set_limit(self, limit: int) -> None:
+        """Keep nothing from running: one thread waits, so one kernel runs."""
+
+
+class Birth:
+    """Whether a thread that was counted came to life before its starter was interrupted."""
+
+    __slots__ = ("is_alive", "is_void")
+
+    def __init__(self) -> None:
+        self.is_alive = False
+        self.is_void = False

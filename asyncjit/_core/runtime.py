@@ -1,0 +1,374 @@
+"""`Runtime`: one inter-op pool with its settings, from its first use to its end; and which one is the current.
+
+There is one default runtime per process, made on first use. Entering a runtime makes it the process's current one until
+it is closed (the last entered that is still open), because a service's handlers do not see the context variables of its
+lifespan; `local=True` keeps it to the context. What runs inside a fork sees the fork's own runtime.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import contextvars
+import os
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import anyio
+
+from asyncjit import cpus
+from asyncjit._core.blas import blas
+from asyncjit._core.context import ROOT, Instrument, Process, Scope, current, lock, new_slot, this_thread
+from asyncjit._core.future import Future
+from asyncjit._core.loops import Facade, forget_loops
+from asyncjit._core.pool import InlinePool, Pool
+from asyncjit._core.tasks import here, refuse_loop
+from asyncjit._core.waiting import block
+from asyncjit.errors import InvalidStateError, RuntimeClosed
+
+EXIT_GRACE_S = 1.0  # specified by the design: what running kernels get at interpreter exit
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot of a runtime's counts. At rest, `forked == finished + failed + cancelled`."""
+
+    running: int  #: threads that execute kernels
+    queued: int  #: kernels that have not started
+    blocked: int  #: threads that gave their permit back to wait
+    suspended: int  #: coroutine forks whose body has not ended
+    threads: int  #: pool threads
+    spares: int  #: pool threads beyond the limit
+    excess: int  #: kernels that run above the limit
+    forked: int  #: forks made so far
+    finished: int  #: of them, those that have a value
+    failed: int  #: those that raised
+    cancelled: int  #: those that were cancelled
+
+
+class Runtime:
+    """A pool that runs at most `num_interop_threads` kernels at once, and the settings of what runs there.
+
+    Parameters
+    ----------
+    num_interop_threads : int, optional
+        How many kernels run at once; by default ASYNCJIT_NUM_INTEROP_THREADS, else the usable CPUs.
+    num_threads : int, optional
+        How many threads one split kernel may use; by default MKL_NUM_THREADS, OMP_NUM_THREADS, else the usable CPUs.
+    executor : concurrent.futures.Executor, optional
+        Where the bodies of kernels run; their pool threads wait for it. Forks below a body that runs in another process
+        belong to that process.
+    inline : bool
+        The debugger's mode: no threads, every wait runs its target in place. Also by ASYNCJIT_INLINE=1.
+    blas_threads : int or None
+        To how many threads BLAS and OpenMP are held while the runtime is open; None leaves them alone.
+    max_queued : int, optional
+        A fork that would queue more kernels raises `Overloaded`.
+    local : bool
+        Entering the runtime makes it the current one of the context only, not of the process.
+    clock : callable
+        Returns the time in seconds that deadlines are told in.
+    instruments : iterable of Instrument
+        What sees every fork of this runtime.
+    """
+
+    def __init__(
+        self,
+        num_interop_threads: int | None = None,
+        num_threads: int | None = None,
+        *,
+        executor: Executor | None = None,
+        inline: bool = False,
+        blas_threads: int | None = 1,
+        max_queued: int | None = None,
+        local: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        instruments: Iterable[Instrument] = (),
+        loop_runs_cheap: bool = True,
+    ) -> None:
+        if num_interop_threads is None:
+            limit = cpus.default_num_interop_threads(os.environ)
+        else:
+            limit = cpus.positive_count(num_interop_threads, "num_interop_threads")
+        self._num_threads = None if num_threads is None else cpus.positive_count(num_threads, "num_threads")
+        self.max_queued = None if max_queued is None else cpus.positive_count(max_queued, "max_queued")
+        wish = None if blas_threads is None else cpus.positive_count(blas_threads, "blas_threads")
+        self.executor = executor
+        self.inline = bool(inline) or os.environ.get("ASYNCJIT_INLINE", "") not in ("", "0")
+        self.clock = clock
+        self.instruments = tuple(instruments)
+        self.loop_runs_cheap = loop_runs_cheap
+        self.facade = Facade()
+        self._num_interop_threads = limit
+        self.pool = self._make_pool(limit, wish is not None)
+        self._local = local
+        self._token: contextvars.Token[Scope | None] | None = None
+        self._generation = Process.generation
+        self.is_closing = False
+        self.is_closed = False
+        self.is_plain = executor is None and max_queued is None  # open, and a fork needs no look at anything else
+        if wish is not None:
+            blas.wish(self, wish)
+        _open.add(self)
+
+    def _make_pool(self, limit: int, holds_blas: bool) -> Pool:
+        return (InlinePool if self.inline else Pool)(limit, holds_blas=holds_blas)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "closing" if self.is_closing else "open"
+        pool = self.pool
+        return f"<asyncjit.Runtime {state}: {pool.running} of {self.num_interop_threads} running, {pool.queued} queued>"
+
+    @property
+    def num_interop_threads(self) -> int:
+        """How many kernels run at once."""
+        return self._num_interop_threads
+
+    @num_interop_threads.setter
+    def num_interop_threads(self, value: int) -> None:
+        self._num_interop_threads = cpus.positive_count(value, "num_interop_threads")
+        self.pool.set_limit(self._num_interop_threads)
+
+    @property
+    def num_threads(self) -> int:
+        """How many threads one split kernel may use."""
+        return self._num_threads or cpus.default_num_threads(os.environ)
+
+    @num_threads.setter
+    def num_threads(self, value: int) -> None:
+        self._num_threads = cpus.positive_count(value, "num_threads")
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of the counts, all of one moment."""
+        pool = self.pool
+        with lock:
+            return Statistics(
+                running=pool.running,
+                queued=pool.queued,
+                blocked=pool.blocked,
+                suspended=len(pool.coroutines),
+                threads=pool.num_threads,
+                spares=max(0, pool.num_threads - pool.limit),
+                excess=pool.excess,
+                forked=pool.forked,
+                finished=pool.finished,
+                failed=pool.failed,
+                cancelled=pool.cancelled,
+            )
+
+    def is_worker(self) -> bool:
+        """Whether the calling thread runs a kernel (whose own loop, if it has one, ends with it)."""
+        return False
+
+    # -- entering
+
+    def __enter__(self) -> Runtime:
+        refuse_loop("`with Runtime()`", "async with Runtime(...)")
+        return self.enter()
+
+    async def __aenter__(self) -> Runtime:
+        return self.enter()
+
+    def enter(self) -> Runtime:
+        """Make this the current runtime, here and, unless it is local, for the process."""
+        self.refuse_closed(None)
+        scope = here(None)
+        inside = Scope(scope, self, scope.env if scope is not None else ROOT)
+        inside.task = scope.task if scope is not None else None
+        self._token = current.set(inside)
+        if not self._local:
+            with lock:
+                _entered.append(self)
+                Process.runtime = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.close(cancel=kind is not None)
+        finally:
+            self._leave_context()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.aclose(cancel=kind is not None)
+        finally:
+            self._leave_context()
+
+    def _leave_context(self) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            with contextlib.suppress(ValueError):  # left in another context than entered: that one just sees it closed
+                current.reset(token)
+
+    # -- closing
+
+    def close(self, *, cancel: bool = False, timeout: float | None = None) -> list[str]:
+        """Drain the runtime, or cancel what is there, and end its threads. Closing twice does nothing.
+
+        Parameters
+        ----------
+        cancel : bool
+            Cancel what has not started and tell the running ones, instead of letting all finish.
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Returns
+        -------
+        list of str
+            What still runs (only after a timeout): such kernels can't be stopped, and end in their own time.
+
+        Raises
+        ------
+        InvalidStateError
+            From inside a fork of this runtime, which would wait for itself.
+        WaitOnEventLoopError
+            On an event loop's thread: write `await runtime.aclose()`.
+        """
+        refuse_loop("close()", "await runtime.aclose()")
+        idle = self._begin_close(cancel)
+        if self.inline:
+            for fork in (*self.pool.pending(), *self.pool.coroutines):
+                fork.run_in_place(this_thread())
+        with contextlib.suppress(TimeoutError):
+            block(idle, timeout)
+        return self._end_close()
+
+    async def aclose(self, *, cancel: bool = False, timeout: float | None = None) -> list[str]:
+        """Close in async code; same as `close`, without blocking the loop."""
+        idle = self._begin_close(cancel)
+        if self.inline:
+            for fork in self.pool.pending():
+                fork.run_in_place(this_thread())
+        with anyio.move_on_after(timeout):
+            await idle
+        return self._end_close()
+
+    def _begin_close(self, cancel: bool) -> Future[None]:
+        slot = this_thread()
+        scope = current.get()
+        if (slot.fork is not None and slot.fork.runtime is self) or _is_inside(scope, self):
+            raise InvalidStateError(f"{self!r} can't be closed from inside one of its forks: it would wait for itself")
+        with lock:
+            self.is_closing, self.is_plain = True, False
+            if self in _entered:
+                _entered.remove(self)
+            Process.runtime = _entered[-1] if _entered else None
+        if cancel:
+            for fork in self._unfinished():
+                fork.cancel(None)
+        self.pool.replenish()
+        idle: Future[None] = Future()
+        self.pool.when_idle(idle)
+        return idle
+
+    def _end_close(self) -> list[str]:
+        still = [] if self.pool.is_idle else [fork.describe() for fork in self._unfinished()]
+        self.is_closed = True
+        self.pool.close()
+        self.facade.close(wait=not still)
+        blas.forget(self)
+        return still
+
+    def _unfinished(self) -> list[Any]:
+        with lock:
+            running = [slot.fork for slot in self.pool.slots if slot.fork is not None]
+            return [*running, *self.pool.pending(), *self.pool.coroutines]
+
+    def refuse_closed(self, scope: Scope | None) -> None:
+        """Raise if nothing may be forked here any more; what drains may still fork."""
+        if self._generation != Process.generation:
+            raise RuntimeClosed(f"{self!r} belongs to the parent process: make a new Runtime after os.fork()")
+        if self.is_closed or (self.is_closing and not _is_inside(scope, self)):
+            raise RuntimeClosed(f"{self!r} takes no more forks: make a new Runtime, or close it later")
+
+    def exit(self) -> int:
+        """End with the interpreter: nothing new starts. Return how many queued forks were dropped."""
+        self.is_closing, self.is_plain = True, False
+        self.pool.limit = 0
+        dropped = 0
+        for fork in self.pool.pending():
+            dropped += fork.cancel(RuntimeClosed)
+        self.facade.close(wait=False)
+        return dropped
+
+
+def _is_inside(scope: Scope | None, runtime: Runtime) -> bool:
+    """Whether `scope` is, or lies in, an unfinished fork of `runtime`."""
+    while scope is not None:
+        if scope.runtime is runtime and hasattr(scope, "future") and not scope.ended:
+            return True
+        scope = scope.parent
+    return False
+
+
+_open: weakref.WeakSet[Runtime] = weakref.WeakSet()
+_entered: list[Runtime] = []  # in the order of entering; guarded by the lock
+_default: Runtime | None = None
+
+
+def current_runtime() -> Runtime:
+    """Return the runtime that a fork made here would use; makes the default one if there is no other."""
+    global _default  # the process's default is what this module is for
+    scope = current.get()
+    while scope is not None:
+        if scope.runtime is not None and not scope.runtime.is_closed:
+            return scope.runtime  # type: ignore[no-any-return]
+        scope = scope.parent
+    if _entered:
+        return _entered[-1]
+    runtime = _default
+    if runtime is None or runtime.is_closing:
+        with lock:
+            if _default is None or _default.is_closing:
+                _default = Runtime()
+            runtime = _default
+    Process.runtime = runtime
+    return runtime
+
+
+def close(*, cancel: bool = False, timeout: float | None = None) -> list[str]:
+    """Close the default runtime, if there is one; the next fork makes a fresh one. See `Runtime.close`."""
+    return [] if _default is None else _default.close(cancel=cancel, timeout=timeout)
+
+
+def _at_exit() -> None:
+    dropped = sum(runtime.exit() for runtime in tuple(_open) if not runtime.is_closed)
+    if dropped:
+        warnings.warn(
+            f"asyncjit: {dropped} queued forks were dropped at interpreter exit", RuntimeWarning, stacklevel=1
+        )
+    deadline = time.monotonic() + EXIT_GRACE_S
+    bell = threading.Event()
+    while any(runtime.pool.running for runtime in _open) and time.monotonic() < deadline:
+        bell.wait(0.01)
+
+
+def _after_fork_in_child() -> None:
+    global _default
+    Process.generation += 1
+    lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library's own locks do
+    new_slot()
+    current.set(None)
+    _default = Process.runtime = None
+    for runtime in tuple(_open):
+        runtime.is_plain = False
+    _entered.clear()
+    _open.clear()
+    forget_loops()
+    blas.reset_after_fork()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

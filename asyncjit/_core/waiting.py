@@ -1,0 +1,368 @@
+"""The two ways to wait for a cell: `block` a thread, or `suspend` a task.
+
+A blocking wait first runs its target in place if that has not started. Else the thread gives its permit back, sleeps,
+and goes on at once when the target is done. What a thread has given back is told by its waiter (`lent`), and taken
+back in one section by a `finally`, twice if Ctrl-C falls into the first; so no permit is lost and none is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from asyncjit._core.cell import FINISHED, Cell, Waiter, new_bell, ring
+from asyncjit._core.context import Scope, ThreadSlot, current, lock, this_thread
+from asyncjit._core.loops import Inbox, inbox_of
+from asyncjit._core.permits import MAX_BLOCKED_THREADS, Permits
+from asyncjit._core.tasks import here, require_loop
+from asyncjit.errors import DeadlineExceeded, DeadlockError, ForkCancelled, Overloaded
+
+Clock = Callable[[], float]
+
+
+def sleep_until(bell: threading.Lock, deadline: float | None, clock: Clock) -> None:
+    """Sleep on `bell` until it rings or `clock` shows `deadline`, whichever is first.
+
+    A clock that is not the machine's own may have a method `sleep_until(bell, deadline)` to use instead.
+    """
+    if deadline is None:
+        bell.acquire()
+        return
+    special = getattr(clock, "sleep_until", None)
+    if special is not None:
+        special(bell, deadline)
+        return
+    remaining = deadline - clock()
+    if remaining > 0:
+        bell.acquire(timeout=min(remaining, threading.TIMEOUT_MAX))
+
+
+class BlockedThread:
+    """A thread that sleeps until a cell is done, and the permit that it gave back for it."""
+
+    __slots__ = ("bell", "granted", "lent", "permits")
+
+    def __init__(self, permits: Permits | None) -> None:
+        self.bell = new_bell()
+        self.permits = permits
+        self.lent = False
+        self.granted = False  # the kernel that finished passed its permit to us
+
+    def wake(self) -> None:
+        """Ring."""
+        ring(self.bell)
+
+
+def block(cell: Cell, timeout: float | None = None) -> None:
+    """Wait in this thread until `cell` is done; return when it is, raise when it can't be waited for any longer."""
+    scope = current.get()
+    slot = this_thread()
+    owner = slot.fork
+    if scope is None and owner is None:  # a script
+        source = cell._source
+        if source is not None and (timeout is None or source.is_inline):
+            source.run_in_place(slot)
+        if cell._state < FINISHED:
+            _sleep(cell, timeout, None, slot)
+        return
+    if scope is not None and scope.instruments:
+        with watched(scope, owner, cell):
+            _block_owner(cell, timeout, scope, slot, owner)
+    else:
+        _block_owner(cell, timeout, scope, slot, owner)
+
+
+def _block_owner(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot, owner: Any) -> None:
+    """Block while the fork `owner`, if there is one, shows what it waits for."""
+    if owner is None:
+        _block(cell, timeout, scope, slot, None)
+        return
+    before, owner.waits_for = owner.waits_for, cell
+    try:
+        _block(cell, timeout, scope, slot, owner)
+    finally:
+        owner.waits_for = before
+
+
+def _block(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot, owner: Any) -> None:
+    if scope is not None:
+        refuse_cancelled(scope)
+    source = cell._source
+    if source is not None and (timeout is None or source.is_inline):
+        source.run_in_place(slot)
+        if cell._state >= FINISHED:
+            return
+    if owner is not None:
+        refuse_deadlock(cell, owner)
+    _sleep(cell, timeout, scope, slot)
+
+
+def _sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot) -> None:
+    cell._refuse_inherited()
+    clock, deadline = clock_of(scope, cell), deadline_of(scope, cell)
+    limit = None if timeout is None else clock() + timeout
+    permits: Permits | None = slot.permit
+    if permits is not None and permits.blocked >= MAX_BLOCKED_THREADS:
+        raise Overloaded(
+            f"{permits.blocked} threads are blocked in waits, the most allowed: make the waiting functions "
+            "coroutines (they hold no thread), or fork less deeply"
+        )
+    waiter = BlockedThread(permits)
+    entry: list[Waiter] = [waiter]
+    try:
+        with lock:
+            if cell._state >= FINISHED:
+                return
+            if cell._waiters is None:
+                cell._waiters = entry
+            else:
+                cell._waiters += entry
+            if scope is not None:
+                scope.blocked = waiter
+            if permits is not None:
+                permits.running -= 1
+                permits.blocked += 1
+                slot.permit = None
+                waiter.lent = True
+                if cell._heir is None:
+                    cell._heir = waiter
+        if permits is not None:
+            permits.replenish()
+        until = min((at for at in (limit, deadline) if at is not None), default=None)
+        while cell._state < FINISHED and (scope is None or scope.cause is None):
+            sleep_until(waiter.bell, until, clock)
+            if until is not None and clock() >= until:
+                break
+    finally:
+        try:
+            _go_on(cell, waiter, scope, slot)
+        except BaseException:  # Ctrl-C while going on: once more, then let it through
+            _go_on(cell, waiter, scope, slot)
+            raise
+    if cell._state < FINISHED:
+        _give_up(cell, timeout, limit, scope, clock)
+
+
+def _go_on(cell: Cell, waiter: BlockedThread, scope: Scope | None, slot: ThreadSlot) -> None:
+    """Take back what the waiter gave: at once, whatever the count (see `permits.py`)."""
+    permits = waiter.permits
+    with lock:
+        if waiter.lent:
+            waiter.lent = False
+            permits.blocked -= 1  # type: ignore[union-attr]
+            if not waiter.granted:
+                permits.running += 1  # type: ignore[union-attr]
+            slot.permit = permits
+        if cell._heir is waiter:
+            cell._heir = None
+        if scope is not None and scope.blocked is waiter:
+            scope.blocked = None
+    if cell._state < FINISHED:
+        cell._discard_waiter(waiter)
+
+
+def _give_up(cell: Cell, timeout: float | None, limit: float | None, scope: Scope | None, clock: Clock) -> None:
+    """Raise why the wait ended before its cell was done, unless that was its cell's own deadline."""
+    refuse_cancelled(scope)
+    now = clock()
+    if scope is not None and scope.env.deadline is not None and now >= scope.env.deadline:
+        raise DeadlineExceeded(f"the deadline passed in the wait for {cell._describe()}")
+    if limit is not None and now >= limit:
+        raise TimeoutError(f"{cell._describe()} was not done within {timeout} s")
+    expire(cell)
+
+
+def expire(cell: Cell) -> None:
+    """Cancel a cell whose own deadline has passed."""
+    cancel = getattr(cell._source, "cancel", None)
+    if cancel is not None:
+        cancel(DeadlineExceeded)
+
+
+def clock_of(scope: Scope | None, cell: Cell) -> Clock:
+    """Return the clock that the deadlines of this wait are told in."""
+    runtime = (scope.runtime if scope is not None else None) or getattr(cell._source, "runtime", None)
+    return time.monotonic if runtime is None else runtime.clock
+
+
+def deadline_of(scope: Scope | None, cell: Cell) -> float | None:
+    """Return the earlier of the waiter's deadline and the target's own."""
+    env = getattr(cell._source, "env", None)
+    own = scope.env.deadline if scope is not None else None
+    other = env.deadline if env is not None else None
+    return min((at for at in (own, other) if at is not None), default=None)
+
+
+def refuse_cancelled(scope: Scope | None) -> None:
+    """Raise if the code of `scope` was cancelled or its deadline has passed."""
+    if scope is None:
+        return
+    if scope.cause is not None:
+        reason = "passed its deadline" if scope.cause is DeadlineExceeded else "was cancelled"
+        raise (DeadlineExceeded if scope.cause is DeadlineExceeded else ForkCancelled)(f"the waiting code {reason}")
+    deadline = scope.env.deadline
+    if deadline is not None and clock_of(scope, Cell())() >= deadline:
+        raise DeadlineExceeded("the waiting code passed its deadline")
+
+
+def refuse_deadlock(cell: Cell, owner: Any) -> None:
+    """Raise if the fork `owner`, which is about to wait for `cell`, would wait for itself."""
+    chain, target = [owner], cell
+    while target is not None:
+        fork = target._source
+        if fork is None or not isinstance(fork, Scope) or fork in chain[1:]:
+            return
+        chain.append(fork)
+        if fork is owner:
+            names = " waits for ".join(link.describe() for link in chain)
+            raise DeadlockError(f"{names}: nobody can go on; wait for it outside of it")
+        target = fork.waits_for
+
+
+@contextlib.contextmanager
+def watched(scope: Scope | None, owner: Any, cell: Cell) -> Iterator[None]:
+    """Tell the instruments of a wait, and that the waiting fork's strand is interrupted by it."""
+    instruments = scope.instruments if scope is not None else ()
+    if not instruments:
+        yield
+        return
+    for instrument in instruments:
+        if owner is not None:
+            instrument.strand_ended(owner)
+        instrument.wait_started(scope, cell)
+    try:
+        yield
+    finally:
+        for instrument in instruments:
+            instrument.wait_ended(scope, cell)
+            if owner is not None:
+                instrument.strand_started(owner)
+
+
+class SuspendedTask:
+    """A task that awaits a cell: a letter to its loop."""
+
+    __slots__ = ("future", "inbox", "lent")
+
+    def __init__(self, inbox: Inbox, future: asyncio.Future[None]) -> None:
+        self.inbox = inbox
+        self.future = future
+        self.lent: Permits | None = None
+
+    def wake(self) -> None:
+        """Let the task go on: here, if this is its loop's thread."""
+        loop = asyncio._get_running_loop()
+        if loop is not None and loop is self.inbox.loop:
+            self.arrive()
+        else:
+            self.inbox.post(self)
+
+    def arrive(self) -> None:
+        """Let the task go on; on the loop's thread."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def strand(self) -> None:
+        """Do nothing: the loop has closed, and its waiters with it."""
+
+
+def suspend(cell: Cell) -> Generator[Any, None, None]:
+    """Await in this task until `cell` is done."""
+    loop = require_loop(f"await {cell._describe()}")
+    scope = here(loop)
+    slot = this_thread()
+    source = cell._source
+    if source is not None and _may_run_on_loop(source, loop):
+        source.run_in_place(slot)
+        if cell._state >= FINISHED:
+            return
+    refuse_cancelled(scope)
+    owner = scope if scope is not None and scope.task is asyncio.current_task() else None
+    before = owner.waits_for if owner is not None else None
+    if owner is not None:
+        refuse_deadlock(cell, owner)
+        owner.waits_for = cell
+    instruments = scope.instruments if scope is not None else ()
+    for instrument in instruments:
+        instrument.wait_started(scope, cell)
+    try:
+        yield from _suspend(cell, scope, slot, loop)
+    finally:
+        if owner is not None:
+            owner.waits_for = before
+        for instrument in instruments:
+            instrument.wait_ended(scope, cell)
+
+
+def _suspend(
+    cell: Cell, scope: Scope | None, slot: ThreadSlot, loop: asyncio.AbstractEventLoop
+) -> Generator[Any, None, None]:
+    cell._refuse_inherited()
+    waiter = SuspendedTask(inbox_of(loop), loop.create_future())
+    deadline = deadline_of(scope, cell)
+    timer = None
+    if deadline is not None:
+        timer = loop.call_later(max(0.0, deadline - clock_of(scope, cell)()), waiter.arrive)
+    try:
+        if cell._add_waiter(waiter):
+            _lend(waiter, slot)
+            yield from waiter.future
+    except asyncio.CancelledError:
+        cell._discard_waiter(waiter)
+        _cancel_target(cell, scope)
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+        _take_back(waiter, slot)
+        cell._discard_waiter(waiter)
+    if cell._state < FINISHED:
+        _give_up(cell, None, None, scope, clock_of(scope, cell))
+
+
+def _lend(waiter: SuspendedTask, slot: ThreadSlot) -> None:
+    """Give back the permit of a kernel whose own loop now waits, or whoever completes the cell might never start."""
+    with lock:
+        permits: Permits | None = slot.permit
+        if permits is None:
+            return
+        waiter.lent = permits
+        permits.running -= 1
+        permits.blocked += 1
+        slot.permit = None
+    permits.replenish()
+
+
+def _take_back(waiter: SuspendedTask, slot: ThreadSlot) -> None:
+    with lock:
+        permits = waiter.lent
+        if permits is not None:
+            waiter.lent = None
+            permits.running += 1
+            permits.blocked -= 1
+            slot.permit = permits
+
+
+def _may_run_on_loop(source: Any, loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether an awaiting task may run its target in place: only what is cheap, but for the debugger's mode."""
+    if source.is_inline:
+        return True
+    is_cheap = getattr(source, "is_cheap", None)
+    return is_cheap is not None and is_cheap(inbox_of(loop))
+
+
+def _cancel_target(cell: Cell, scope: Scope | None) -> None:
+    """Cancel what a cancelled task waited for, if it belongs to the task and nobody else waits for it."""
+    source: Any = cell._source
+    if not hasattr(source, "parent") or cell._has_waiters():
+        return
+    ancestor = scope
+    while ancestor is not None:
+        if source.parent is ancestor:
+            source.cancel(None)
+            return
+        ancestor = ancestor.parent

@@ -1,0 +1,242 @@
+"""Rule 6: claims and permits survive everything, above all Ctrl-C at any point where CPython delivers signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from asyncjit import sync
+from asyncjit._core.context import lock, this_thread
+from asyncjit.errors import ForkCancelled
+from tests.rules.injector import Injector
+
+Scenario = Callable[[sync.Runtime], tuple[Callable[[], object], list[sync.Future[int]]]]
+
+
+def keep_asleep(runtime: sync.Runtime) -> None:
+    """Keep the pool's threads from taking what the main thread shall run in place."""
+    with lock:
+        runtime.pool.searching += 1000
+
+
+def let_go(runtime: sync.Runtime) -> None:
+    with lock:
+        runtime.pool.searching -= 1000
+    runtime.pool.replenish()
+
+
+def in_place(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+    future = sync.fork(lambda: 1)
+    return lambda: sync.wait(future), [future]
+
+
+def nested_in_place(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+    futures: list[sync.Future[int]] = []
+
+    def outer() -> int:
+        futures.append(sync.fork(lambda: 1))
+        return sync.wait(futures[-1])
+
+    futures.append(sync.fork(outer))
+    future = futures[0]
+    return lambda: sync.wait(future), futures
+
+
+def blocked_script(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+    started, gate = threading.Event(), threading.Event()
+
+    def kernel() -> int:
+        started.set()
+        gate.wait(30)
+        return 1
+
+    let_go(runtime)
+    future = sync.fork(kernel)
+    started.wait(30)
+    keep_asleep(runtime)
+    runtime.facade.gate = gate  # type: ignore[attr-defined]  # opened once the wait sleeps, see `interrupt`
+    return lambda: sync.wait(future), [future]
+
+
+def blocked_in_place(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+    never_claimed: sync.Future[int] = sync.Future()
+
+    class Gate:
+        def set(self) -> None:
+            never_claimed.set_result(1)
+
+    runtime.facade.gate = Gate()  # type: ignore[attr-defined]
+    future = sync.fork(lambda: sync.wait(never_claimed))
+    return lambda: sync.wait(future), [future]
+
+
+def open_when_asleep(runtime: sync.Runtime, gate: object) -> threading.Thread:
+    """Open the gate once the waiter of the scenario is registered, or the scenario is over."""
+
+    def watch() -> None:
+        gate.set()  # type: ignore[attr-defined]
+
+    thread = threading.Timer(0.003, watch)
+    thread.start()
+    return thread
+
+
+def interrupt(scenario: Scenario, at: int) -> tuple[str, int, str] | None:
+    """Run `scenario` with Ctrl-C at its `at`-th point, and check that all is whole; return the point, None past the last."""
+    with sync.Runtime(1) as runtime:
+        keep_asleep(runtime)
+        go, futures = scenario(runtime)
+        gate = getattr(runtime.facade, "gate", None)
+        opener = open_when_asleep(runtime, gate) if gate is not None else None
+        injector = Injector(at)
+        injector.run(go)
+        if opener is not None:
+            opener.join()
+        let_go(runtime)
+        slot = this_thread()
+        assert (slot.permit, slot.fork, slot.ending, slot.depth) == (None, None, None, 0), injector.hit
+        assert sync.wait(sync.fork(lambda: 2), timeout=30) == 2, injector.hit  # the pool goes on
+        for future in futures:
+            try:
+                future.exception(timeout=30)
+            except ForkCancelled:
+                pass
+    statistics = runtime.statistics()
+    assert (statistics.running, statistics.queued, statistics.blocked) == (0, 0, 0), injector.hit
+    assert statistics.forked == statistics.finished + statistics.failed + statistics.cancelled, injector.hit
+    return injector.hit
+
+
+@pytest.mark.timeout(300, method="thread")
+@pytest.mark.parametrize(
+    ("scenario", "least"),
+    [(in_place, 30), (nested_in_place, 60), (blocked_script, 30), (blocked_in_place, 60)],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+@pytest.mark.skipif(sys.gettrace() is not None, reason="the injector needs the trace function for itself")
+def test_ctrl_c_at_every_signal_point_leaves_everything_whole(scenario: Scenario, least: int) -> None:
+    interrupt(scenario, 10**9)  # on 3.12 the first traced run sees no opcodes
+    hits = []
+    while (hit := interrupt(scenario, len(hits) + 1)) is not None:
+        hits.append(hit)
+    assert len(hits) >= least
+    assert lock.acquire(timeout=30)
+    lock.release()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a signal may fall into a __del__
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX interval timers")
+def test_a_shower_of_real_signals_leaves_everything_whole() -> None:
+    caught = 0
+    with sync.Runtime(2) as runtime:
+
+        def tree(depth: int) -> int:
+            return 1 if depth == 0 else sum(sync.wait(f) for f in [sync.fork(tree, depth - 1) for _ in range(2)])
+
+        signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+        previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            for _ in range(300):
+                try:
+                    sync.wait(sync.fork(tree, 4))
+                except (KeyboardInterrupt, ForkCancelled):
+                    caught += 1
+        finally:
+            for _ in range(10):  # the last signals may fall anywhere here
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    signal.signal(signal.SIGALRM, previous)
+                    break
+                except KeyboardInterrupt:
+                    caught += 1
+        assert sync.wait(sync.fork(tree, 4), timeout=30) == 16
+    assert caught > 0
+    statistics = runtime.statistics()
+    assert (statistics.running, statistics.queued, statistics.blocked) == (0, 0, 0)
+    assert statistics.forked == statistics.finished + statistics.failed + statistics.cancelled
+
+
+def test_a_keyboard_interrupt_in_place_on_the_main_thread_interrupts_the_waiter_and_cancels_the_fork() -> None:
+    def kernel() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+    with sync.Runtime(1) as runtime:
+        keep_asleep(runtime)
+        future = sync.fork(kernel)
+        with pytest.raises(KeyboardInterrupt):
+            sync.wait(future)
+        let_go(runtime)
+        assert future.cancelled()
+        with pytest.raises(ForkCancelled, match="was cancelled"):
+            future.result()
+
+
+def test_ctrl_c_interrupts_a_blocking_wait_at_once() -> None:
+    gate = threading.Event()
+    with sync.Runtime(1):
+        started = threading.Event()
+
+        def kernel() -> int:
+            started.set()
+            gate.wait(30)
+            return 1
+
+        future = sync.fork(kernel)
+        started.wait(30)
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            sync.wait(future)
+        timer.join()
+        assert not future.done()
+        gate.set()
+        assert future.result() == 1
+
+
+def test_cancel_from_a_signal_handler_inside_the_machinery_does_not_deadlock() -> None:
+    with sync.Runtime(1):
+        gate = threading.Event()
+        started = threading.Event()
+
+        def kernel() -> None:
+            started.set()
+            gate.wait(30)
+
+        running = sync.fork(kernel)
+        started.wait(30)
+        target = sync.fork(lambda: 1)
+        previous = signal.signal(signal.SIGUSR1, lambda *_: target.cancel())
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGUSR1))
+        timer.start()
+        try:
+            with pytest.raises(ForkCancelled, match="was cancelled"):
+                sync.wait(target)
+        finally:
+            timer.join()
+            signal.signal(signal.SIGUSR1, previous)
+            gate.set()
+        assert running.result() is None
+
+
+def test_cancel_from_a_destructor_under_the_lock_does_not_deadlock() -> None:
+    with sync.Runtime(1):
+        future: sync.Future[int] = sync.Future()
+
+        class Canceller:
+            def __del__(self) -> None:
+                future.cancel()
+
+        with lock:
+            Canceller()
+        assert future.cancelled()
