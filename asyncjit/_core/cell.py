@@ -47,6 +47,15 @@ class Source(Protocol):
         """Name it, and where it was made."""
 
 
+def surfacing(error: BaseException) -> BaseException:
+    """Return what surfaces at a wait: a StopIteration would end the generator or coroutine that waits."""
+    if not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError("a fork raised StopIteration")
+    told.__cause__ = error
+    return told.with_traceback(error.__traceback__)
+
+
 class Failure:
     """An error with its own traceback, to be raised at every wait without growing.
 
@@ -56,11 +65,7 @@ class Failure:
     __slots__ = ("__weakref__", "_origin", "error", "is_retrieved", "traceback")
 
     def __init__(self, error: BaseException, origin: str) -> None:
-        if isinstance(error, StopIteration):  # it would end the generator or coroutine that waits
-            cause, error = error, RuntimeError("a fork raised StopIteration")
-            error.__cause__ = cause
-            error.__traceback__ = cause.__traceback__
-        self.error = error
+        self.error = error = surfacing(error)
         self.traceback = error.__traceback__
         self.is_retrieved = False
         self._origin = origin

@@ -24,7 +24,7 @@ from numpy import ufunc
 
 from asyncjit._core import hosting
 from asyncjit._core.blas import blas
-from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, Failure
+from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, Failure, surfacing
 from asyncjit._core.cheap import COSTS
 from asyncjit._core.context import Environment, Scope, ThreadSlot, current, lock
 from asyncjit._core.future import Future
@@ -193,6 +193,7 @@ class Fork(Scope):
         """Return the state and content of a body that raised: a note names the fork's site, once per site."""
         if isinstance(error, asyncio.CancelledError):
             return CANCELLED, self.cause or ForkCancelled
+        error = surfacing(error)
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
             traceback = traceback.tb_next  # our own frames say nothing

@@ -23,7 +23,7 @@ def send(fork: Any) -> None:
     """Have the coroutine fork `fork` become a task: at once if its loop runs here, else by that loop's inbox."""
     loop = asyncio._get_running_loop()
     inbox: Inbox | None = fork.env.inbox
-    if loop is not None and not fork.runtime.is_worker():
+    if loop is not None:
         inbox = inbox_of(loop)
     if inbox is None or not inbox.is_open:
         try:

@@ -163,10 +163,6 @@ class Runtime:
                 cancelled=pool.cancelled,
             )
 
-    def is_worker(self) -> bool:
-        """Whether the calling thread runs a kernel (whose own loop, if it has one, ends with it)."""
-        return False
-
     # -- entering
 
     def __enter__(self) -> Runtime:
