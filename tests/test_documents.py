@@ -66,9 +66,7 @@ def run_doctest(block: Block, name: str, names: dict[str, Any]) -> None:
         runner.run(test, clear_globs=False)
     except doctest.DocTestFailure as failure:
         line = block.line + failure.example.lineno + 1
-        raise AssertionError(
-            f"{name}, line {line} gives\n{failure.got}\nnot\n{failure.example.want}"
-        ) from None
+        raise AssertionError(f"{name}, line {line} gives\n{failure.got}\nnot\n{failure.example.want}") from None
     except doctest.UnexpectedException as unexpected:
         raise unexpected.exc_info[1] from None
     names.update(test.globs)  # a doctest runs in a copy
@@ -80,16 +78,12 @@ def matches(want: str, got: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_python_block_runs_and_prints_what_the_page_says(
-    page: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_python_block_runs_and_prints_what_the_page_says(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_page(page.read_text(encoding="utf-8"), str(page), capsys)
 
 
 def test_blocks_share_their_names(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (
-        "```python\nx = 1\n```\n\n```python\n>>> x + 1\n2\n>>> y = x\n```\n\n```python\nassert y == 1\n```\n"
-    )
+    page = "```python\nx = 1\n```\n\n```python\n>>> x + 1\n2\n>>> y = x\n```\n\n```python\nassert y == 1\n```\n"
     run_page(page, "page.md", capsys)
 
 

@@ -158,9 +158,7 @@ def offences_of(tmp_path: Path, **sources: str) -> list[str]:
     package = tmp_path / "asyncjit"
     for name in ["nn", "graph", "_core"]:
         (package / name).mkdir(parents=True)
-    files = dict.fromkeys(
-        ["__init__.py", "errors.py", "_core/__init__.py", "_core/pool.py", "graph/ir.py"], ""
-    )
+    files = dict.fromkeys(["__init__.py", "errors.py", "_core/__init__.py", "_core/pool.py", "graph/ir.py"], "")
     files |= {"nn/__init__.py": "", "nn/lstm.py": ""}
     files |= {name.replace("__", "/") + ".py": source for name, source in sources.items()}
     for name, source in files.items():
@@ -203,9 +201,7 @@ def test_imports_of_lower_layers_and_of_ones_own_package_are_fine(tmp_path: Path
         ),
     ],
 )
-def test_imports_that_point_up_or_sideways_or_hide_are_found(
-    tmp_path: Path, source: str, offence: str
-) -> None:
+def test_imports_that_point_up_or_sideways_or_hide_are_found(tmp_path: Path, source: str, offence: str) -> None:
     (found,) = offences_of(tmp_path, _core__pool=source)
     assert found.startswith(f"asyncjit/_core/pool.py:{source.count(chr(10)) + 1} {offence}")
 
@@ -216,9 +212,7 @@ def test_packages_of_one_layer_are_siblings(tmp_path: Path) -> None:
 
 
 def test_a_module_without_a_place_is_found(tmp_path: Path) -> None:
-    assert offences_of(tmp_path, stray="") == [
-        "asyncjit/stray.py: 'stray' does not stand in the table of layers"
-    ]
+    assert offences_of(tmp_path, stray="") == ["asyncjit/stray.py: 'stray' does not stand in the table of layers"]
 
 
 def test_a_file_that_is_too_long_is_found(tmp_path: Path) -> None:

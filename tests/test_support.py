@@ -17,9 +17,7 @@ async def test_an_async_test_runs_on_the_loop_it_is_named_after(request: pytest.
     assert request.node.callspec.id == ("uvloop" if type(loop).__module__ == "uvloop" else "asyncio")
 
 
-def test_the_pool_sizes_stand_in_the_test_names(
-    num_interop_threads: int, request: pytest.FixtureRequest
-) -> None:
+def test_the_pool_sizes_stand_in_the_test_names(num_interop_threads: int, request: pytest.FixtureRequest) -> None:
     assert request.node.callspec.id == f"N{num_interop_threads}"
 
 

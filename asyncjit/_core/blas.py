@@ -98,8 +98,8 @@ class BlasHold:
 
     @staticmethod
     def _set(controller: Any, num_threads: int | None) -> None:
-        # From threadpoolctl 3.7 on, OpenBLAS obeys one Python thread alone, the first that asked, and ignores all others
-        # silently. Our owner is not a thread: whichever wakes the pool holds, whichever closes the last runtime gives back.
+        # Newer threadpoolctl lets one Python thread alone set OpenBLAS, the first that asked, and ignores all others
+        # silently. Our owner is no thread: whichever wakes the pool holds, and whichever closes it gives back.
         if num_threads is not None:
             getattr(controller, "_real_set_num_threads", controller.set_num_threads)(num_threads)
 

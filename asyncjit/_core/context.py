@@ -113,6 +113,24 @@ class Scope:
             scope.children.add(fork)
         return scope
 
+    def open_below(self, above: Scope | None) -> None:
+        """Put a stretch of code into the tree: a cancel from above reaches its waits and what is forked in it."""
+        with lock:
+            self.parent = above.adopt(self) if above is not None else None
+            if self.parent is not None:
+                self.cause = self.parent.cause
+
+    def close(self) -> None:
+        """End a stretch of code."""
+        self.end()
+        if self.parent is not None:
+            with lock:
+                self.parent.leave(self)
+
+    def cancel_body(self, cause: type[Exception]) -> bool:
+        """Do nothing: a stretch of code sees its cancel in its waits; forks override this."""
+        return False
+
     def leave(self, fork: Any) -> None:
         """Take note that the body of the child `fork` has ended. Under the lock."""
         if self.children is not None:

@@ -24,7 +24,7 @@ from numpy import ufunc
 
 from asyncjit._core import hosting
 from asyncjit._core.blas import blas
-from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, Failure, surfacing
+from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, Failure
 from asyncjit._core.cheap import COSTS
 from asyncjit._core.context import Environment, Scope, ThreadSlot, current, lock
 from asyncjit._core.future import Future
@@ -32,6 +32,7 @@ from asyncjit._core.loops import Inbox
 from asyncjit.errors import DeadlineExceeded, ForkCancelled
 
 MAX_DEPTH = 32  # specified by the design: in-place runs nest at most so deep, then block; 245 met the recursion limit
+TIMER_SLACK_S = 0.002  # measured: uvloop's timers count in milliseconds, and fire up to one early
 
 NO_KWARGS: dict[str, Any] = {}
 
@@ -114,7 +115,7 @@ class Fork(Scope):
         if self.is_async:
             self._run_coroutine_in_place()
             return
-        if future is None or (slot.depth >= MAX_DEPTH and not self.is_inline):
+        if future is None or outer is self or (slot.depth >= MAX_DEPTH and not self.is_inline):
             return
         if pool.holds_blas and (pool.running == 0 or slot.blas_generation != blas.generation):
             pool.prepare(slot)
@@ -193,18 +194,19 @@ class Fork(Scope):
         """Return the state and content of a body that raised: a note names the fork's site, once per site."""
         if isinstance(error, asyncio.CancelledError):
             return CANCELLED, self.cause or ForkCancelled
-        error = surfacing(error)
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
             traceback = traceback.tb_next  # our own frames say nothing
         error.__traceback__ = traceback
+        failure = Failure(error, self.describe())
+        error = failure.error  # a RuntimeError in place of a StopIteration
         note = self.site()
         try:
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
         except Exception:  # an error that takes no notes travels without
             pass
-        return FAILED, Failure(error, self.describe())
+        return FAILED, failure
 
     def finish(
         self, slot: ThreadSlot, future: Future[Any], outer: Fork | None, before: Any, state: int, value: Any
@@ -276,7 +278,7 @@ class Fork(Scope):
 
     def _leave_tree(self, future: Any) -> None:
         if future._state != FINISHED and self.children:
-            self.cancel_below(self.cause or ForkCancelled)
+            self.cancel_below(self.cause or self._default_cause())
         self.end()
         parent = self.parent
         if parent is not None:
@@ -294,13 +296,16 @@ class Fork(Scope):
     def cancel(self, cause: type[Exception] | None) -> bool:
         """Cancel this fork and all below; return whether it was not done. By default a passed deadline is the cause."""
         if cause is None:
-            deadline = self.env.deadline
-            passed = deadline is not None and self.runtime.clock() >= deadline
-            cause = DeadlineExceeded if passed else ForkCancelled
+            cause = self._default_cause()
         is_cancelled = self.cancel_body(cause)
         if is_cancelled:
             self.cancel_below(cause)
         return is_cancelled
+
+    def _default_cause(self) -> type[Exception]:
+        deadline = self.env.deadline
+        passed = deadline is not None and self.runtime.clock() >= deadline - TIMER_SLACK_S
+        return DeadlineExceeded if passed else ForkCancelled
 
     def cancel_body(self, cause: type[Exception]) -> bool:
         """Cancel this fork alone; what is below is the caller's to cancel."""

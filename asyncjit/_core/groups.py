@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -18,7 +19,7 @@ from asyncjit._core.forking import start
 from asyncjit._core.future import Future
 from asyncjit._core.runtime import current_runtime
 from asyncjit._core.tasks import here, refuse_loop
-from asyncjit._core.waiting import block
+from asyncjit._core.waiting import _sleep, _suspend, block
 from asyncjit.errors import DeadlineExceeded, ForkCancelled, InvalidStateError
 
 P = ParamSpec("P")
@@ -33,7 +34,7 @@ class GroupScope(Scope):
     def __init__(self, above: Scope | None) -> None:
         super().__init__(above, above.runtime if above is not None else None, above.env if above is not None else ROOT)
         self.task = above.task if above is not None else None
-        self.cause = above.cause if above is not None else None
+        self.open_below(above)
         self.errors: list[BaseException] = []
         self.empty: Future[None] | None = None  # settled when the last child's body has ended
         self.host: asyncio.Task[Any] | None = None  # the task inside the body, to be interrupted by the first error
@@ -56,6 +57,12 @@ class GroupScope(Scope):
         super().leave(fork)
         if not self.children and self.empty is not None:
             self.empty._settle(FINISHED, None)
+
+
+@types.coroutine
+def _bodies_ended(empty: Future[None]) -> Generator[Any, None, None]:
+    """Await the end of the bodies, whatever deadline has passed: only the task's own cancel interrupts this."""
+    yield from _suspend(empty, None, this_thread(), asyncio.get_running_loop())
 
 
 def _cancel_from_anywhere(task: asyncio.Task[Any]) -> None:
@@ -127,14 +134,20 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         empty = self._when_empty(scope)
         try:
             for fork in tuple(scope.children or ()):
-                if fork.future is not None and not fork.future.done():
+                if getattr(fork, "future", None) is not None and not fork.future.done():
                     fork.run_in_place(this_thread())
             block(empty)
+        except (ForkCancelled, DeadlineExceeded) as interruption:  # cancel the rest, and still wait for the bodies
+            scope.cancel_below(type(interruption))
+            _sleep(empty, None, None, this_thread())
+            error = error or interruption
+            if error is interruption and not scope.errors:
+                raise
         except BaseException:
             scope.cancel_below(ForkCancelled)
             raise
         finally:
-            scope.end()
+            scope.close()
         self._raise(scope, error)
 
     async def __aenter__(self) -> fork_group:
@@ -155,11 +168,11 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         empty = self._when_empty(scope)
         while not empty.done():
             try:
-                await empty
+                await _bodies_ended(empty)
             except asyncio.CancelledError as cancelled:  # from outside: cancel the rest, and still wait for the bodies
                 interrupted = cancelled
                 scope.cancel_below(ForkCancelled)
-        scope.end()
+        scope.close()
         if interrupted is not None and not scope.errors:
             raise interrupted
         if isinstance(error, asyncio.CancelledError) and not scope.errors:
@@ -232,7 +245,8 @@ class fail_after:  # noqa: N801  # used like a function, as anyio's is
                 deadline = min(deadline, env.deadline)
         scope = Scope(above, above.runtime if above is not None else current_runtime(), env._replace(deadline=deadline))
         if above is not None:
-            scope.task, scope.cause, scope.instruments = above.task, above.cause, above.instruments
+            scope.task, scope.instruments = above.task, above.instruments
+            scope.open_below(above)
         self._scope = scope
         self._token = current.set(scope)
         if loop is not None and asyncio.current_task() is not None:
@@ -251,6 +265,6 @@ class fail_after:  # noqa: N801  # used like a function, as anyio's is
         is_caught = bool(self._anyio.__exit__(kind, error, traceback)) if self._anyio is not None else False
         if is_caught or isinstance(error, DeadlineExceeded):
             scope.cancel_below(DeadlineExceeded)
-        scope.end()
+        scope.close()
         if is_caught:
             raise DeadlineExceeded(f"the block was not done within {self._seconds} s") from error

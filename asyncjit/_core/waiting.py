@@ -145,6 +145,8 @@ def _sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadS
             raise
     if cell._state < FINISHED:
         _give_up(cell, timeout, limit, scope, clock)
+        if cell._state < FINISHED:  # a coroutine fork past its deadline: it is done when its task ends
+            _sleep(cell, None if limit is None else max(0.0, limit - clock()), scope, slot)
 
 
 def _go_on(cell: Cell, waiter: BlockedThread, scope: Scope | None, slot: ThreadSlot) -> None:
@@ -167,10 +169,10 @@ def _go_on(cell: Cell, waiter: BlockedThread, scope: Scope | None, slot: ThreadS
 
 def _give_up(cell: Cell, timeout: float | None, limit: float | None, scope: Scope | None, clock: Clock) -> None:
     """Raise why the wait ended before its cell was done, unless that was its cell's own deadline."""
-    refuse_cancelled(scope)
     now = clock()
-    if scope is not None and scope.env.deadline is not None and now >= scope.env.deadline:
+    if scope is not None and scope.cause is None and scope.env.deadline is not None and now >= scope.env.deadline:
         raise DeadlineExceeded(f"the deadline passed in the wait for {cell._describe()}")
+    refuse_cancelled(scope)
     if limit is not None and now >= limit:
         raise TimeoutError(f"{cell._describe()} was not done within {timeout} s")
     expire(cell)
@@ -193,7 +195,7 @@ def deadline_of(scope: Scope | None, cell: Cell) -> float | None:
     """Return the earlier of the waiter's deadline and the target's own."""
     env = getattr(cell._source, "env", None)
     own = scope.env.deadline if scope is not None else None
-    other = env.deadline if env is not None else None
+    other = env.deadline if env is not None and cell._source.cause is None else None  # type: ignore[union-attr]
     return min((at for at in (own, other) if at is not None), default=None)
 
 
@@ -322,6 +324,8 @@ def _suspend(
         cell._discard_waiter(waiter)
     if cell._state < FINISHED:
         _give_up(cell, None, None, scope, clock_of(scope, cell))
+        if cell._state < FINISHED:  # a coroutine fork past its deadline: it is done when its task ends
+            yield from _suspend(cell, scope, slot, loop)
 
 
 def _lend(waiter: SuspendedTask, slot: ThreadSlot) -> None:

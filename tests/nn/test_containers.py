@@ -130,11 +130,7 @@ def test_equal_neighbours_share_a_line_of_the_text() -> None:
     )
     nested = nn.ModuleList([nn.ModuleList([one]), nn.ModuleList([one])])
     assert repr(nested) == (
-        "ModuleList(\n"
-        "  (0-1): 2 x ModuleList(\n"
-        "    (0): Linear(in_features=1, out_features=1, bias=True)\n"
-        "  )\n"
-        ")"
+        "ModuleList(\n  (0-1): 2 x ModuleList(\n    (0): Linear(in_features=1, out_features=1, bias=True)\n  )\n)"
     )
 
 

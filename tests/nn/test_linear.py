@@ -90,9 +90,7 @@ def test_without_bias_there_is_none_to_load() -> None:
 )
 def test_an_input_that_does_not_fit_is_shown_beside_the_weight(x: Any, found: str) -> None:
     weight = r"weight of shape \(4, 3\) and dtype float32"
-    with pytest.raises(
-        RuntimeError, match=rf"^Linear\(in.*: input of {found} does not fit {weight}: .*\.astype"
-    ):
+    with pytest.raises(RuntimeError, match=rf"^Linear\(in.*: input of {found} does not fit {weight}: .*\.astype"):
         nn.Linear(3, 4)(x)
 
 

@@ -115,9 +115,7 @@ def test_a_registered_buffer_is_no_parameter_whatever_its_dtype_and_name() -> No
     assert len(list(leaf.buffers())) == 4
     other = Leaf()
     vars(other)["mean"] = np.ones(3)
-    assert [name for name, _ in other.named_buffers()] == ["steps"], (
-        "one object's buffers are not its class's"
-    )
+    assert [name for name, _ in other.named_buffers()] == ["steps"], "one object's buffers are not its class's"
 
 
 def test_modules_and_children_come_once_or_under_each_name() -> None:
@@ -333,9 +331,7 @@ def test_a_forward_may_have_an_argument_called_self_or_fn() -> None:
 
 
 def test_a_module_without_forward_says_so() -> None:
-    with pytest.raises(
-        NotImplementedError, match=r'Module \[Tree\] is missing the required "forward" function'
-    ):
+    with pytest.raises(NotImplementedError, match=r'Module \[Tree\] is missing the required "forward" function'):
         Tree()(1)
 
 

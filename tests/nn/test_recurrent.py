@@ -57,9 +57,7 @@ def textbook_sequence(lstm: nn.LSTM, x: Array, h_0: Array, c_0: Array) -> tuple[
     for layer in range(lstm.num_layers):
         outputs = []
         for suffix in [f"_l{layer}", f"_l{layer}_reverse"][: 1 + lstm.bidirectional]:
-            weights = {
-                name.removesuffix(suffix): array for name, array in state.items() if name.endswith(suffix)
-            }
+            weights = {name.removesuffix(suffix): array for name, array in state.items() if name.endswith(suffix)}
             h, c, steps = h_n[row], c_n[row], []
             for x_t in reversed(x) if suffix.endswith("reverse") else x:
                 h, c = textbook_step(weights, x_t, h, c)
@@ -104,9 +102,7 @@ def test_every_sequence_is_what_the_textbook_loop_makes_of_it(
     # Neither contiguous nor writable: inputs are as they come.
     x = rng.standard_normal((sizes[0], N, 2 * L)).astype(dtype).T[::-2]
     h_0, c_0 = (
-        rng.standard_normal((2, sizes[1], N, num_layers * (1 + bidirectional)))
-        .astype(dtype)
-        .transpose(0, 3, 2, 1)
+        rng.standard_normal((2, sizes[1], N, num_layers * (1 + bidirectional))).astype(dtype).transpose(0, 3, 2, 1)
     )
     if not has_states:
         h_0, c_0 = np.zeros_like(h_0), np.zeros_like(c_0)
@@ -132,9 +128,7 @@ def test_torchs_stored_numbers_come_out(path: Path) -> None:
     config, x = json.loads(str(stored["config"])), stored["x"]
     lstm = nn.LSTM(x.shape[-1], stored["parameter.weight_hh_l0"].shape[1], **config, dtype=x.dtype)
     parameters = {
-        name.removeprefix("parameter."): array
-        for name, array in stored.items()
-        if name.startswith("parameter.")
+        name.removeprefix("parameter."): array for name, array in stored.items() if name.startswith("parameter.")
     }
     assert list(lstm.state_dict()) == list(parameters), "torch's names, in torch's order"
     lstm.load_state_dict(parameters)
@@ -280,9 +274,7 @@ def test_the_text_is_torchs(kwargs: dict[str, Any], text: str) -> None:
         ((3, 4, 1, True, False, 0.5), TypeError, r"bidirectional should be a bool, got 0\.5"),
     ],
 )
-def test_arguments_that_make_no_layer_are_named(
-    args: tuple[Any, ...], error: type[Exception], message: str
-) -> None:
+def test_arguments_that_make_no_layer_are_named(args: tuple[Any, ...], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         nn.LSTM(*args)
 
@@ -386,10 +378,7 @@ def test_the_tutorials_ensemble_runs_and_adds_up() -> None:
         both = nn.LSTM(C, C, bidirectional=True)
         state = {name.removeprefix("cell_f."): array for name, array in model.state_dict().items()}
         both.load_state_dict(
-            {
-                f"{n.removeprefix('cell_b.')}_reverse" if n.startswith("cell_b.") else n: a
-                for n, a in state.items()
-            }
+            {f"{n.removeprefix('cell_b.')}_reverse" if n.startswith("cell_b.") else n: a for n, a in state.items()}
         )
         expected += both(x)[0]
     assert_close(ensemble(x), expected)

@@ -1,8 +1,8 @@
 """Ctrl-C at a chosen one of the points where CPython delivers signals.
 
 CPython runs signal handlers at function entries, at the ends of calls and at backward jumps, and nowhere else. The
-injector traces the core's own code opcode by opcode, counts these points, and raises KeyboardInterrupt at the n-th: so a
-loop over n interrupts a scenario at each of them, once.
+injector traces the core's own code opcode by opcode, counts these points, and raises KeyboardInterrupt at the n-th: so
+a loop over n interrupts a scenario at each of them, once.
 """
 
 from __future__ import annotations

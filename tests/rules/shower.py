@@ -1,4 +1,4 @@
-"""A shower of real signals on the main thread while it forks and waits; prints "whole after ..." if nothing was lost."""
+"""A shower of real signals while the main thread forks and waits; prints "whole after ..." if nothing was lost."""
 
 from __future__ import annotations
 

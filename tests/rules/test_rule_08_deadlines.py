@@ -1,0 +1,485 @@
+"""Rule 8, deadlines: `fail_after` in sync and async code, inherited by every fork below, shed by `fail_after(None)`."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+import asyncjit
+from asyncjit import Future, check_cancelled, fail_after, fork, sync
+from asyncjit.errors import DeadlineExceeded
+from asyncjit.testing import ManualClock
+from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, assert_at_rest, until, until_async, when_idle
+
+SOON_S = 0.005  # a deadline of the machine's clock: what awaits it would else wait for ever
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Return the runtime's clock, which stands until it is moved."""
+    return ManualClock(start_s=100.0)
+
+
+@pytest.fixture
+def runtime(num_interop_threads: int, clock: ManualClock) -> Iterator[sync.Runtime]:
+    """Return a runtime on the manual clock; it must end idle, with counts that add up."""
+    with sync.Runtime(num_interop_threads, blas_threads=None, clock=clock) as runtime:
+        yield runtime
+        assert_at_rest(runtime)
+
+
+@pytest.fixture
+def live_runtime(num_interop_threads: int) -> Iterator[sync.Runtime]:
+    """Return a runtime on the machine's clock, as loops have it."""
+    with sync.Runtime(num_interop_threads, blas_threads=None) as runtime:
+        yield runtime
+        assert_at_rest(runtime)
+
+
+def wait_for_ever() -> None:
+    while True:
+        check_cancelled()
+
+
+async def sleep_for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("woken by nobody")
+
+
+def advance_when_asleep(clock: ManualClock, seconds: float) -> None:
+    """Move the clock in another thread's time: once somebody sleeps on it."""
+    until(lambda: clock._sleepers)
+    clock.advance(seconds)
+
+
+# -- sync code
+
+
+def test_a_deadline_ends_a_wait(runtime: sync.Runtime, clock: ManualClock) -> None:
+    never: Future[None] = Future()
+    mover = threading.Thread(target=advance_when_asleep, args=(clock, 5.0))
+    with pytest.raises(DeadlineExceeded, match="the deadline passed in the wait for Future"):
+        with fail_after(5.0):
+            mover.start()
+            never.result()
+    mover.join()
+    assert not never.done()
+
+
+def test_a_deadline_is_a_timeout_error(runtime: sync.Runtime, clock: ManualClock) -> None:
+    with pytest.raises(TimeoutError, match="passed its deadline"):
+        with fail_after(5.0):
+            clock.advance(5.0)
+            check_cancelled()
+
+
+def test_before_the_deadline_nothing_is_said(runtime: sync.Runtime, clock: ManualClock) -> None:
+    with fail_after(5.0):
+        clock.advance(4.999)
+        check_cancelled()
+        assert sync.wait(fork(pow, 2, 3)) == 8
+
+
+def test_a_wait_that_begins_after_the_deadline_raises_at_once(runtime: sync.Runtime, clock: ManualClock) -> None:
+    ran: list[int] = []
+    with pytest.raises(DeadlineExceeded, match="the waiting code passed its deadline"):
+        with fail_after(5.0):
+            with all_threads_busy(runtime):
+                future = fork(ran.append, 1)
+                clock.advance(6.0)
+                sync.wait(future)
+    when_idle(runtime).result(PATIENCE_S)
+    assert ran == []
+
+
+def test_a_deadline_in_the_past_is_seen_by_the_first_wait(runtime: sync.Runtime) -> None:
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        with fail_after(0):
+            Future[None]().result()
+
+
+def test_after_the_block_its_deadline_is_gone(runtime: sync.Runtime, clock: ManualClock) -> None:
+    with fail_after(5.0):
+        pass
+    clock.advance(6.0)
+    check_cancelled()
+    assert sync.wait(fork(pow, 2, 3)) == 8
+
+
+def test_every_fork_below_inherits_the_deadline(runtime: sync.Runtime, clock: ManualClock) -> None:
+    told: list[str] = []
+    reached = threading.Event()
+
+    def descend(depth: int) -> None:
+        if depth == 0:
+            reached.set()
+            try:
+                wait_for_ever()
+            except DeadlineExceeded as error:
+                told.append(str(error))
+                raise
+        sync.wait(fork(descend, depth - 1))
+
+    def move() -> None:
+        assert reached.wait(PATIENCE_S)
+        clock.advance(5.0)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    with pytest.raises(DeadlineExceeded, match="deadline"):
+        with fail_after(5.0):
+            sync.wait(fork(descend, 4))
+    mover.join()
+    when_idle(runtime).result(PATIENCE_S)
+    assert told == ["the waiting code passed its deadline"]
+
+
+def test_a_kernel_whose_deadline_passed_in_the_queue_never_starts(runtime: sync.Runtime, clock: ManualClock) -> None:
+    ran: list[int] = []
+    with all_threads_busy(runtime):
+        with fail_after(5.0):
+            futures = [fork(ran.append, n) for n in range(10)]
+        clock.advance(6.0)
+    for future in futures:  # waited for outside of the block, by a script without a deadline
+        with pytest.raises(DeadlineExceeded, match=r"fork of .*append \(forked at .* passed its deadline"):
+            future.result()
+    assert all(future.cancelled() for future in futures)
+    when_idle(runtime).result(PATIENCE_S)
+    assert ran == []
+    assert runtime.statistics().cancelled == 10
+
+
+def test_who_waits_without_a_deadline_for_one_that_has_is_told_of_it(runtime: sync.Runtime, clock: ManualClock) -> None:
+    gate = Gate()
+    with fail_after(5.0):
+        future = fork(gate)
+    gate.await_start()
+    mover = threading.Thread(target=clock.advance, args=(6.0,))
+    mover.start()
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        future.result()
+    mover.join()
+    assert future.cancelled()
+    gate.open()
+
+
+def test_two_waiters_of_a_fork_past_its_deadline_are_both_told(runtime: sync.Runtime, clock: ManualClock) -> None:
+    gate = Gate()
+    with fail_after(5.0):
+        future = fork(gate)
+    gate.await_start()
+    told: list[BaseException] = []
+
+    def waiter() -> None:
+        try:
+            future.result()
+        except BaseException as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=waiter) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    clock.advance(6.0)
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    gate.open()
+    assert [type(error) for error in told] == [DeadlineExceeded] * 2
+
+
+def test_what_was_forked_in_a_block_that_missed_its_deadline_is_cancelled(
+    runtime: sync.Runtime, clock: ManualClock
+) -> None:
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        with fail_after(5.0):
+            future = fork(wait_for_ever)
+            until(future.running)
+            clock.advance(5.0)
+            check_cancelled()
+    assert future.cancelled()
+
+
+def test_what_was_forked_in_a_block_that_was_left_in_time_goes_on(runtime: sync.Runtime) -> None:
+    gate = Gate()
+    with fail_after(5.0):
+        future = fork(gate)
+    gate.open()
+    assert future.result(PATIENCE_S) == "passed"
+
+
+def test_the_nearer_of_two_deadlines_holds(runtime: sync.Runtime, clock: ManualClock) -> None:
+    with fail_after(10.0):
+        with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+            with fail_after(1.0):
+                clock.advance(2.0)
+                check_cancelled()
+        check_cancelled()
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        with fail_after(1.0):
+            with fail_after(10.0):
+                clock.advance(2.0)
+                check_cancelled()
+
+
+def test_none_sheds_the_deadlines_around_it(runtime: sync.Runtime, clock: ManualClock) -> None:
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        with fail_after(5.0):
+            with fail_after(None):
+                clock.advance(6.0)
+                check_cancelled()
+                assert sync.wait(fork(pow, 2, 3)) == 8
+            check_cancelled()
+
+
+def test_a_kernel_can_shed_the_deadline_it_inherited(runtime: sync.Runtime, clock: ManualClock) -> None:
+    def body() -> int:
+        with fail_after(None):
+            clock.advance(6.0)
+            return sync.wait(fork(len, "eight..."))
+
+    with fail_after(5.0):
+        future = fork(body)
+        until(future.done)
+    assert future.value() == 8
+
+
+def test_a_timeout_is_no_deadline(runtime: sync.Runtime, clock: ManualClock) -> None:
+    gate = Gate()
+    future = fork(gate)
+    gate.await_start()
+    over = threading.Event()
+
+    def move() -> None:
+        while not over.is_set():
+            clock.advance(0.5)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    with pytest.raises(TimeoutError, match=r"was not done within 1\.0 s") as caught:
+        future.result(timeout=1.0)
+    over.set()
+    mover.join()
+    assert not isinstance(caught.value, DeadlineExceeded)
+    assert not future.cancelled()
+    gate.open()
+    assert future.result() == "passed"
+
+
+def test_a_group_under_a_deadline_is_left_when_its_bodies_have_ended(runtime: sync.Runtime, clock: ManualClock) -> None:
+    ended: list[int] = []
+
+    def member(n: int) -> None:
+        try:
+            wait_for_ever()
+        finally:
+            ended.append(n)
+
+    with pytest.raises((DeadlineExceeded, ExceptionGroup), match=r"deadline|fork_group") as caught:
+        with fail_after(5.0):
+            with sync.fork_group() as group:
+                futures = [group.fork(member, n) for n in range(runtime.num_interop_threads)]
+                until(lambda: all(future.running() for future in futures))
+                clock.advance(6.0)
+    assert sorted(ended) == list(range(runtime.num_interop_threads))
+    assert all(future.done() for future in futures)
+    if isinstance(caught.value, ExceptionGroup):
+        assert all(isinstance(error, DeadlineExceeded) for error in caught.value.exceptions)
+
+
+@pytest.mark.parametrize("seconds", ["1", [1], 1j], ids=["str", "list", "complex"])
+def test_what_is_no_number_of_seconds_is_refused(seconds: Any) -> None:
+    with pytest.raises(TypeError, match="fail_after needs seconds or None, got"):
+        fail_after(seconds)
+
+
+# -- async code
+
+
+async def test_any_await_is_interrupted_by_the_deadline(live_runtime: sync.Runtime) -> None:
+    with pytest.raises(DeadlineExceeded, match=rf"the block was not done within {SOON_S} s"):
+        with fail_after(SOON_S):
+            await sleep_for_ever()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_deadline_cancels_the_kernel_that_is_awaited(live_runtime: sync.Runtime) -> None:
+    with pytest.raises(DeadlineExceeded, match=r"deadline|not done within"):
+        with fail_after(SOON_S):
+            future = fork(wait_for_ever)
+            await future
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):  # its own check saw it first, or the await
+        await future
+
+
+async def test_a_deadline_cancels_the_coroutine_fork_that_is_awaited(live_runtime: sync.Runtime) -> None:
+    told: list[BaseException] = []
+
+    async def body() -> None:
+        try:
+            await sleep_for_ever()
+        except BaseException as error:
+            told.append(error)
+            raise
+
+    with pytest.raises(DeadlineExceeded, match=r"deadline|not done within"):
+        with fail_after(SOON_S):
+            future = fork(body)
+            await future
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        await future
+    assert [type(error) for error in told] == [asyncio.CancelledError]
+
+
+async def test_a_coroutine_fork_has_the_deadline_of_its_fork_wherever_it_is_awaited(
+    live_runtime: sync.Runtime,
+) -> None:
+    with fail_after(SOON_S):
+        future = fork(sleep_for_ever)
+    with pytest.raises(DeadlineExceeded, match=r"sleep_for_ever .* passed its deadline"):
+        await future
+    assert future.cancelled()
+
+
+async def test_a_kernel_has_the_deadline_of_its_fork_wherever_it_is_awaited(live_runtime: sync.Runtime) -> None:
+    gate = Gate()
+    with fail_after(SOON_S):
+        future = fork(gate)
+    with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        await future
+    gate.open()
+
+
+async def test_all_waiters_of_a_fork_past_its_deadline_are_told_and_none_is_cancelled(
+    live_runtime: sync.Runtime,
+) -> None:
+    async def waiter() -> BaseException | None:
+        with pytest.raises(DeadlineExceeded, match="passed its deadline") as caught:
+            await future
+        return caught.value
+
+    with fail_after(SOON_S):
+        future = fork(sleep_for_ever)
+    outcomes = await asyncio.gather(*(asyncio.create_task(waiter()) for _ in range(5)))
+    assert all(isinstance(outcome, DeadlineExceeded) for outcome in outcomes)
+
+
+async def test_forks_below_an_async_block_inherit_its_deadline(live_runtime: sync.Runtime) -> None:
+    told: list[type] = []
+
+    def leaf() -> None:
+        try:
+            wait_for_ever()
+        except BaseException as error:
+            told.append(type(error))
+            raise
+
+    def kernel() -> None:
+        sync.wait(fork(leaf))
+
+    async def coroutine() -> None:
+        await fork(kernel)
+
+    with pytest.raises(DeadlineExceeded, match=r"deadline|not done within"):
+        with fail_after(SOON_S):
+            await fork(coroutine)
+    await when_idle(live_runtime)
+    assert told == [DeadlineExceeded]
+
+
+async def test_a_passed_deadline_starts_nothing(live_runtime: sync.Runtime) -> None:
+    ran: list[int] = []
+
+    async def body() -> None:
+        ran.append(1)
+
+    with pytest.raises(DeadlineExceeded, match=r"deadline|not done within"):
+        with fail_after(0):
+            futures: list[Future[Any]] = [fork(body), fork(ran.append, 2)]
+            await futures[0]
+    await when_idle(live_runtime)
+    assert ran == []
+    assert all(future.cancelled() for future in futures)
+
+
+async def test_none_sheds_the_deadlines_around_an_await(live_runtime: sync.Runtime) -> None:
+    order: list[str] = []
+    with pytest.raises(DeadlineExceeded, match="not done within"):
+        with fail_after(SOON_S):
+            end = anyio.current_time() + SOON_S
+            with fail_after(None):
+                await until_async(lambda: anyio.current_time() > end)
+                order.append("shielded")
+                assert await fork(pow, 2, 3) == 8
+                order.append("and its forks are not late")
+            await asyncio.sleep(0)
+            order.append("not reached")
+    assert order == ["shielded", "and its forks are not late"]
+
+
+async def test_a_block_that_is_done_in_time_changes_nothing(live_runtime: sync.Runtime) -> None:
+    with fail_after(PATIENCE_S):
+        assert await asyncjit.call(pow, 2, 3) == 8
+    assert await asyncjit.call(pow, 2, 4) == 16
+
+
+async def test_an_own_error_passes_through_the_block(live_runtime: sync.Runtime) -> None:
+    with pytest.raises(ValueError, match="its own"):
+        with fail_after(PATIENCE_S):
+            await asyncio.sleep(0)
+            raise ValueError("its own")
+
+
+async def test_a_cancel_from_outside_passes_through_the_block(live_runtime: sync.Runtime) -> None:
+    async def body() -> None:
+        with fail_after(PATIENCE_S):
+            await sleep_for_ever()
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_async_group_under_a_deadline_is_left_when_its_bodies_have_ended(live_runtime: sync.Runtime) -> None:
+    ended: list[str] = []
+
+    def kernel() -> None:
+        try:
+            wait_for_ever()
+        finally:
+            ended.append("kernel")
+
+    async def coroutine() -> None:
+        try:
+            await sleep_for_ever()
+        finally:
+            ended.append("coroutine")
+
+    with pytest.raises((DeadlineExceeded, ExceptionGroup), match=r"deadline|not done within|fork_group"):
+        with fail_after(10 * SOON_S):
+            async with asyncjit.fork_group() as group:
+                group.fork(kernel)
+                group.fork(coroutine)
+    assert sorted(ended) == ["coroutine", "kernel"]
+
+
+async def test_a_deadline_of_one_task_leaves_the_others_alone(live_runtime: sync.Runtime) -> None:
+    gate = Gate()
+
+    async def late() -> None:
+        with fail_after(SOON_S):
+            await sleep_for_ever()
+
+    async def patient() -> str:
+        return await fork(gate)
+
+    other = asyncio.create_task(patient())
+    with pytest.raises(DeadlineExceeded, match="not done within"):
+        await asyncio.create_task(late())
+    gate.open()
+    assert await other == "passed"
