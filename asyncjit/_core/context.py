@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class ThreadSlot:
     """What one thread holds at this moment; only the thread itself writes it."""
 
     __slots__ = (
+        "__weakref__",
         "bell",
         "blas_before",
         "blas_generation",
@@ -196,6 +198,7 @@ class ThreadSlot:
 
 
 _slots = threading.local()
+all_slots: weakref.WeakSet[ThreadSlot] = weakref.WeakSet()  # of all threads alive; to tell what runs, for people
 
 
 def this_thread() -> ThreadSlot:
@@ -209,6 +212,8 @@ def this_thread() -> ThreadSlot:
 def new_slot() -> ThreadSlot:
     """Give the calling thread an empty slot."""
     slot = _slots.slot = ThreadSlot()
+    with lock:
+        all_slots.add(slot)
     return slot
 
 

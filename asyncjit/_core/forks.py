@@ -51,6 +51,7 @@ class Fork(Scope):
         "is_async",
         "kwargs",
         "name",
+        "outer",
         "pool",
     )
 
@@ -72,6 +73,7 @@ class Fork(Scope):
         self.children = self.cause = self.task = self.blocked = self.waits_for = None
         self.coroutine: Any = None
         self.name: Any = None
+        self.outer: Fork | None = None  # the kernel that waits for this one, which runs in place in its thread
         self.ended = self.is_async = False
         self.fn = fn
         self.args = args
@@ -131,6 +133,7 @@ class Fork(Scope):
                             before.running -= 1
                             before.blocked += 1
                     slot.depth += 1
+                    self.outer = outer
                     slot.fork = self
             if slot.fork is self:
                 if before is not None and not is_nested:
@@ -166,10 +169,11 @@ class Fork(Scope):
         interrupt = None
         state = FINISHED
         try:
-            if env.inbox is not None:
-                value = context.run(_enter, self, COSTS.run, (fn, args, kwargs), NO_KWARGS)  # type: ignore[union-attr]
-            elif type(fn) is ufunc:  # it forks nothing, so it needs no scope of its own
-                value = context.run(fn, *args, **kwargs)  # type: ignore[union-attr]
+            if type(fn) is ufunc:  # it forks nothing, so it needs no scope of its own
+                if env.inbox is not None and (slot.pool is None or COSTS.is_due()):
+                    value = context.run(COSTS.run, fn, args, kwargs)  # type: ignore[union-attr]
+                else:
+                    value = context.run(fn, *args, **kwargs)  # type: ignore[union-attr]
             else:
                 value = context.run(_enter, self, fn, args, kwargs)  # type: ignore[union-attr]
         except BaseException as error:
@@ -220,6 +224,7 @@ class Fork(Scope):
             if slot.fork is self:
                 slot.fork = outer
                 slot.ending = self
+                self.outer = None
                 if state == FINISHED and future._state == RUNNING:
                     future._state = FINISHED
                     future._content = value
@@ -277,15 +282,16 @@ class Fork(Scope):
             self.pool.tell_idle()
 
     def _leave_tree(self, future: Any) -> None:
+        if future._state == FAILED and self.parent is not None:
+            self.parent.failed(self, future._content.error)
         if future._state != FINISHED and self.children:
             self.cancel_below(self.cause or self._default_cause())
-        self.end()
-        parent = self.parent
-        if parent is not None:
-            if future._state == FAILED:
-                parent.failed(self, future._content.error)
-            with lock:
-                parent.leave(self)
+        with lock:
+            if self.children:
+                self.end()  # its unfinished forks go to its parent, before it leaves
+            self.ended = True
+            if self.parent is not None:
+                self.parent.leave(self)
         if self.is_async:
             hosting.leave(self)
         for instrument in self.instruments:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from asyncjit._core.blas import blas
 from asyncjit._core.cell import FINISHED, PENDING, RUNNING, Cell, new_bell, ring
-from asyncjit._core.context import ThreadSlot, lock, this_thread
+from asyncjit._core.context import ThreadSlot, all_slots, lock, this_thread
 from asyncjit._core.forks import Fork
 from asyncjit._core.permits import Permits
 
@@ -39,7 +39,6 @@ class Pool(Permits):
         self.pop: Callable[[], Fork] = self.queue.popleft  #: takes the next entry; the deterministic pool has another
         self._parked: list[ThreadSlot] = []
         self.idle_cells: list[Cell] = []  # to be settled when the pool is idle
-        self.slots: set[ThreadSlot] = set()  #: of the pool's own threads
         self._names = 0
 
     def replenish(self) -> None:
@@ -90,10 +89,8 @@ class Pool(Permits):
         slot.pool = self
         slot.searching = True
         slot.bell = new_bell()
-        self.slots.add(slot)
         while self._run_one(slot):
             pass
-        self.slots.discard(slot)
         self.tell_idle()
 
     def _run_one(self, slot: ThreadSlot) -> bool:
@@ -205,6 +202,18 @@ class Pool(Permits):
         """Return the kernels that are queued and not started."""
         with lock:
             return [fork for fork in self.queue if fork.future is not None and fork.future._state == PENDING]
+
+    def started(self) -> list[Fork]:
+        """Return the kernels that have started and whose body has not ended."""
+        forks = []
+        with lock:
+            for slot in all_slots:
+                fork = slot.fork
+                while fork is not None:
+                    if fork.pool is self:
+                        forks.append(fork)
+                    fork = fork.outer
+        return forks
 
     def close(self) -> None:
         """Let the threads end once the queue is empty."""

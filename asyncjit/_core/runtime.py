@@ -278,8 +278,7 @@ class Runtime:
 
     def _unfinished(self) -> list[Any]:
         with lock:
-            running = [slot.fork for slot in self.pool.slots if slot.fork is not None]
-            return [*running, *self.pool.pending(), *self.pool.coroutines]
+            return [*self.pool.started(), *self.pool.pending(), *self.pool.coroutines]
 
     def refuse_closed(self, scope: Scope | None) -> None:
         """Raise if nothing may be forked here any more; what drains may still fork."""

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from typing import Any
 
 from asyncjit._core.context import ROOT, Scope, current, this_thread
 from asyncjit._core.loops import inbox_of, trio_runs_here
 from asyncjit.errors import ForkCancelled, WaitOnEventLoopError
+
+if sys.version_info >= (3, 12):
+    current_task = asyncio.current_task
+else:  # there it is Python code, three times as slow as the look-up that it makes
+    current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
 _EMPTY = contextvars.Context()
 
@@ -36,7 +42,7 @@ def here(loop: asyncio.AbstractEventLoop | None) -> Scope | None:
     scope = current.get()
     if loop is None:
         return scope
-    task = asyncio.current_task(loop)
+    task = current_task(loop)
     if task is None or (scope is not None and scope.task is task):
         return scope if scope is not None else Scope(None, None, ROOT._replace(inbox=inbox_of(loop)))
     return _scope_of_task(task, scope, loop)

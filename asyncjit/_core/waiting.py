@@ -213,16 +213,26 @@ def refuse_cancelled(scope: Scope | None) -> None:
 
 def refuse_deadlock(cell: Cell, owner: Any) -> None:
     """Raise if the fork `owner`, which is about to wait for `cell`, would wait for itself."""
-    chain, target = [owner], cell
-    while target is not None:
-        fork = target._source
-        if fork is None or not isinstance(fork, Scope) or fork in chain[1:]:
-            return
-        chain.append(fork)
-        if fork is owner:
-            names = " waits for ".join(link.describe() for link in chain)
-            raise DeadlockError(f"{names}: nobody can go on; wait for it outside of it")
-        target = fork.waits_for
+    chain = _chain_to(owner, cell, {id(None)})
+    if chain is not None:
+        names = " waits for ".join(link.describe() for link in (owner, *chain))
+        raise DeadlockError(f"{names}: nobody can go on; wait for it outside of it")
+
+
+def _chain_to(owner: Any, cell: Cell | None, seen: set[int]) -> list[Any] | None:
+    """Return what stands between `cell` and `owner`, which it waits for in the end; None if it does not."""
+    source: Any = cell._source if cell is not None else None
+    if id(source) in seen:
+        return None
+    seen.add(id(source))
+    if source is owner:
+        return [source]
+    targets = (source.waits_for,) if isinstance(source, Scope) else getattr(source, "futures", ())
+    for target in targets:
+        chain = _chain_to(owner, target, seen)
+        if chain is not None:
+            return [source, *chain]
+    return None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,214 @@
+"""The ensemble of bidirectional LSTMs of TorchScript's tutorial, in four forms, and the measuring of them.
+
+All four forms share one set of weights, so their outputs must be equal bit for bit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import asyncjit
+from asyncjit import nn, sync
+from asyncjit.profiler import profile
+
+Array = NDArray[np.float32]
+
+
+class BidirectionalRecurrentLSTM(nn.Module):
+    """Two LSTMs on the same sequence, one of them in reverse; input (T, B, C), output (T, B, 2 C)."""
+
+    def __init__(self, num_channels: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.cell_f = nn.LSTM(num_channels, num_channels, rng=rng)
+        self.cell_b = nn.LSTM(num_channels, num_channels, rng=rng)
+
+    def forward(self, x: Array) -> Array:
+        """Run forward, then backward."""
+        output_f, _ = self.cell_f(x)
+        return self.joined(output_f, self.backward(x))
+
+    def backward(self, x: Array) -> Array:
+        """Run the backward layer alone."""
+        output_b, _ = self.cell_b(np.flip(x, axis=0))
+        return np.flip(output_b, axis=0)
+
+    def joined(self, output_f: Array, output_b: Array) -> Array:
+        """Join the outputs of both directions."""
+        return np.concatenate((output_f, output_b), axis=2)
+
+
+class ForkedLSTM(BidirectionalRecurrentLSTM):
+    """The same, the forward layer forked."""
+
+    def forward(self, x: Array) -> Array:
+        """Run both directions at once."""
+        future_f = sync.fork(self.cell_f, x)
+        output_b = self.backward(x)
+        output_f, _ = sync.wait(future_f)
+        return self.joined(output_f, output_b)
+
+
+class AsyncLSTM(BidirectionalRecurrentLSTM):
+    """The same as a coroutine, which holds no thread while it waits."""
+
+    async def forward(self, x: Array) -> Array:  # type: ignore[override]  # an async model has another signature
+        """Run both directions at once."""
+        future_f = asyncjit.fork(self.cell_f, x)
+        output_b = await asyncjit.call(self.backward, x)
+        output_f, _ = await asyncjit.wait(future_f)
+        return self.joined(output_f, output_b)
+
+
+class Ensemble(nn.Module):
+    """Models run one by one on the same input, their results summed."""
+
+    def __init__(self, models: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+
+    def forward(self, x: Array) -> Array:
+        """Run the models one by one."""
+        return total([model(x) for model in self.models])
+
+
+class ForkedEnsemble(Ensemble):
+    """The same, every model forked."""
+
+    def forward(self, x: Array) -> Array:
+        """Run all models at once."""
+        futures = [sync.fork(model, x) for model in self.models]
+        return total([sync.wait(future) for future in futures])
+
+
+class AsyncEnsemble(Ensemble):
+    """The same as a coroutine."""
+
+    async def forward(self, x: Array) -> Array:  # type: ignore[override]  # an async model has another signature
+        """Run all models at once."""
+        return await asyncjit.call(total, await asyncjit.wait_all([asyncjit.fork(model, x) for model in self.models]))
+
+
+def total(results: list[Any]) -> Array:
+    """Stack and sum the models' results."""
+    summed: Array = np.stack(results).sum(axis=0)
+    return summed
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the ensemble and its input are."""
+
+    steps: int = 50
+    batch: int = 50
+    hidden: int = 1024
+    models: int = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one form took."""
+
+    form: str
+    seconds: float
+    speedup: float
+    utilisation: float
+    is_identical: bool
+
+
+FORMS: dict[str, tuple[type[Ensemble], type[BidirectionalRecurrentLSTM]]] = {
+    "serial": (Ensemble, BidirectionalRecurrentLSTM),
+    "forward/backward forked": (Ensemble, ForkedLSTM),
+    "everything forked": (ForkedEnsemble, ForkedLSTM),
+    "async models": (AsyncEnsemble, AsyncLSTM),
+}
+
+
+def make_forms(size: Size) -> dict[str, Ensemble]:
+    """Return the ensemble in its four forms, all with the weights of the first."""
+    rng = np.random.default_rng(0)
+    made: dict[str, Ensemble] = {}
+    for form, (ensemble, member) in FORMS.items():
+        models = [member(size.hidden, rng) for _ in range(size.models)]
+        if made:
+            for model, first in zip(models, made["serial"].models, strict=True):
+                for cell in ("cell_f", "cell_b"):
+                    setattr(model, cell, getattr(first, cell))
+        made[form] = ensemble(models)
+    return made
+
+
+def run(model: Ensemble, x: Array, runner: asyncio.Runner) -> Array:
+    """Run one form. The serial one runs as a kernel too, so that BLAS is held at one thread for all alike."""
+    output: Array
+    if isinstance(model, AsyncEnsemble):
+
+        async def main() -> Array:
+            result: Array = await asyncjit.call(model, x)
+            return result
+
+        # The runner's own context is older than the profile.
+        output = runner.run(main(), context=contextvars.copy_context())
+    else:
+        output = sync.call(model, x)
+    return output
+
+
+def measure(
+    size: Size, *, rounds: int, trace: Path | None = None, progress: Callable[[str], None] = lambda form: None
+) -> list[Row]:
+    """Run each form `rounds` times in turn, and return the medians; write the trace of everything forked to `trace`."""
+    forms = make_forms(size)
+    x = np.random.default_rng(1).random((size.steps, size.batch, size.hidden), dtype=np.float32)
+    times: dict[str, list[float]] = {form: [] for form in forms}
+    shares: dict[str, list[float]] = {form: [] for form in forms}
+    outputs: dict[str, Array] = {}
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        for _ in range(rounds):
+            for form, model in forms.items():
+                progress(form)
+                with profile() as prof:
+                    start = time.perf_counter()
+                    outputs[form] = run(model, x, runner)
+                    times[form].append(time.perf_counter() - start)
+                shares[form].append(prof.utilisation())
+                if trace is not None and form == "everything forked":
+                    prof.export_chrome_trace(trace)
+    serial = statistics.median(times["serial"])
+    return [
+        Row(
+            form=form,
+            seconds=statistics.median(times[form]),
+            speedup=serial / statistics.median(times[form]),
+            utilisation=statistics.median(shares[form]),
+            is_identical=bool(np.array_equal(outputs[form], outputs["serial"])),
+        )
+        for form in forms
+    ]
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # absent on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def as_json(size: Size, rows: list[Row], trace: Path | None) -> dict[str, Any]:
+    """Return the result for machines."""
+    return {
+        "size": asdict(size),
+        "num_interop_threads": asyncjit.get_num_interop_threads(),
+        "forms": [asdict(row) for row in rows],
+        "trace": None if trace is None else str(trace),
+    }
