@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-BENCHMARKS ?= fork_wait ensemble
+BENCHMARKS ?= fork_wait ensemble import_time
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -13,8 +13,10 @@ New libraries come with imports, so a rescan is due when `sys.modules` has grown
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +40,19 @@ class Library:
     holder: str | None
 
 
+class _OpenMP:
+    """One OpenMP runtime's limit for the calling thread.
+
+    Called through `PyDLL`, which keeps the GIL: giving it up for so short a call would hand it to the pool thread that
+    was just woken, and cost a script's fork twice as much.
+    """
+
+    def __init__(self, filepath: str) -> None:
+        library = ctypes.PyDLL(filepath)
+        self.get: Callable[[], int] = library.omp_get_max_threads
+        self.set: Callable[[int], object] = library.omp_set_num_threads
+
+
 class BlasHold:
     """The one owner of other libraries' thread counts."""
 
@@ -46,6 +61,7 @@ class BlasHold:
         self._wishes: dict[int, int] = {}  # by the id of the runtime, which takes it back when it closes
         self._controllers: dict[str, Any] = {}  # by file
         self._before: dict[str, int | None] = {}  # what each had when it was found
+        self._openmp: list[_OpenMP] = []
         self._num_modules = -1
         self._limit: int | None = None
         self.generation = 0  #: changes whenever threads have to set their own OpenMP limit anew
@@ -69,6 +85,7 @@ class BlasHold:
                 self._set(controller, self._before[path])
             self._controllers.clear()
             self._before.clear()
+            self._openmp = []
             self._limit = None
             self.generation = 0
 
@@ -93,7 +110,8 @@ class BlasHold:
             if changed:
                 for controller in self._controllers.values():
                     self._set(controller, limit)
-                if any(c.user_api == "openmp" for c in self._controllers.values()):
+                self._openmp = [_OpenMP(c.filepath) for c in self._controllers.values() if c.user_api == "openmp"]
+                if self._openmp:
                     self.generation += 1
 
     @staticmethod
@@ -103,24 +121,22 @@ class BlasHold:
         if num_threads is not None:
             getattr(controller, "_real_set_num_threads", controller.set_num_threads)(num_threads)
 
-    def _openmp(self) -> list[Any]:
-        return [c for c in self._controllers.values() if c.user_api == "openmp"]
-
     def enter_thread(self, slot: ThreadSlot) -> None:
         """Set the calling thread's own OpenMP limits, remembering what a script's thread had."""
         with self._lock:
             if slot.pool is None and not slot.blas_generation:
-                slot.blas_before = [(c, c.num_threads) for c in self._openmp()]
+                slot.blas_before = [(openmp, openmp.get()) for openmp in self._openmp]
             slot.blas_generation = self.generation
-            for controller in self._openmp():
-                self._set(controller, self._limit)
+            if self._limit is not None:
+                for openmp in self._openmp:
+                    openmp.set(self._limit)
 
     def leave_thread(self, slot: ThreadSlot) -> None:
         """Give a script's thread back what it had."""
         with self._lock:
             slot.blas_generation = 0
-            for controller, num_threads in slot.blas_before:
-                self._set(controller, num_threads)
+            for openmp, num_threads in slot.blas_before:
+                openmp.set(num_threads)
             slot.blas_before = []
 
     def libraries(self) -> list[Library]:

@@ -10,6 +10,7 @@ might block.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,9 +26,12 @@ _NUMBERS = (int, float, complex, np.generic)
 
 
 class Costs:
-    """What C callables have cost, by callable and size class; the entry of a barred class is infinite."""
+    """What ufuncs have cost at best, by ufunc and size class; the entry of a barred class is infinite.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    It is CPU time: a wait for the GIL or a core says nothing about the ufunc.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
         self._costs: dict[tuple[Any, int], float] = {}
         self._runs = 0
@@ -58,9 +62,8 @@ class Costs:
             return fn(*args, **kwargs)
         finally:
             cost = self._clock() - start
-            known = self._costs.get(key)
-            if known is None or cost > HOP_S:
-                self._costs[key] = cost if cost <= HOP_S else float("inf")
+            known = self._costs.get(key, HOP_S)
+            self._costs[key] = min(known, cost) if max(known, cost) <= HOP_S else math.inf
 
     @staticmethod
     def _begin_turn(inbox: Inbox) -> bool:

@@ -17,7 +17,8 @@ import threading
 from collections import deque
 from typing import Any, Protocol
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 from asyncjit._core.context import this_thread
 
@@ -114,7 +115,8 @@ class Inbox:
                 self._letters.popleft().strand()
             except IndexError:
                 break
-        for fork in tuple(self.hosted):
+        hosted, self.hosted = self.hosted, set()  # each is told once, though telling may post here again
+        for fork in hosted:
             fork.strand()
 
 
@@ -149,34 +151,51 @@ class Facade:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the start: one portal, however many ask at once
-        self._stack = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
         self._inbox: Inbox | None = None
         self._thread: threading.Thread | None = None
 
     def inbox(self) -> Inbox:
-        """Return the inbox of the facade's loop, which is started if need be. Raises RuntimeError once closed."""
+        """Return the inbox of the facade's loop, which is started if need be. RuntimeError if it can't be."""
         with self._lock:
             if self._inbox is None:
-                options = {"use_uvloop": "uvloop" in sys.modules or _has_uvloop()}
-                self._portal = self._stack.enter_context(
-                    start_blocking_portal("asyncio", options, name="asyncjit facade")
-                )
-                self._inbox = self._portal.call(_own_inbox)
+                ready = threading.Event()
+                self._thread = threading.Thread(target=self._host, args=(ready,), name="asyncjit facade", daemon=True)
+                self._thread.start()
+                ready.wait()
+            if self._inbox is None:
+                raise RuntimeError("the event loop of asyncjit's facade could not be started; see the traceback above")
             return self._inbox
+
+    def _host(self, ready: threading.Event) -> None:
+        """Run the portal in this thread.
+
+        Not by `start_blocking_portal`: its context manager joins the thread when it is collected, which hangs the
+        interpreter's exit if the loop is stuck.
+        """
+
+        async def main() -> None:
+            async with BlockingPortal() as portal:
+                self._portal, self._inbox = portal, inbox_of(asyncio.get_running_loop())
+                ready.set()
+                await portal.sleep_until_stopped()
+
+        try:
+            anyio.run(main, backend="asyncio", backend_options={"use_uvloop": _has_uvloop()})
+        finally:
+            ready.set()
 
     def close(self, *, wait: bool = True) -> None:
         """Stop the loop; its unfinished coroutine forks end cancelled. `wait=False` leaves the thread to itself."""
         with self._lock:
             portal, self._portal, self._inbox = self._portal, None, None
-        if portal is None:
+            thread, self._thread = self._thread, None
+        if portal is None or thread is None:
             return
+        with contextlib.suppress(RuntimeError):
+            portal.start_task_soon(portal.stop, True)
         if wait:
-            portal.call(portal.stop, True)
-            self._stack.close()
-        else:
-            with contextlib.suppress(RuntimeError):
-                portal.start_task_soon(portal.stop, True)
+            thread.join()
 
 
 def _has_uvloop() -> bool:
@@ -185,7 +204,3 @@ def _has_uvloop() -> bool:
     except ImportError:
         return False
     return True
-
-
-async def _own_inbox() -> Inbox:
-    return inbox_of(asyncio.get_running_loop())

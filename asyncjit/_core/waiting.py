@@ -284,7 +284,7 @@ class SuspendedTask:
 
 def suspend(cell: Cell) -> Generator[Any, None, None]:
     """Await in this task until `cell` is done."""
-    loop = require_loop(f"await {cell._describe()}")
+    loop = asyncio._get_running_loop() or require_loop(f"await {cell._describe()}")
     scope = here(loop)
     slot = this_thread()
     source = cell._source

@@ -88,7 +88,7 @@ def open_when_asleep(runtime: sync.Runtime, gate: object) -> threading.Thread:
 
 
 def interrupt(scenario: Scenario, at: int) -> tuple[str, int, str] | None:
-    """Run `scenario` with Ctrl-C at its `at`-th point, and check that all is whole; return the point, None past the last."""
+    """Run `scenario` with Ctrl-C at its `at`-th point and check that all is whole; return the point, if there is one."""
     with sync.Runtime(1) as runtime:
         keep_asleep(runtime)
         go, futures = scenario(runtime)
@@ -122,7 +122,7 @@ def interrupt(scenario: Scenario, at: int) -> tuple[str, int, str] | None:
 @pytest.mark.skipif(sys.gettrace() is not None, reason="the injector needs the trace function for itself")
 def test_ctrl_c_at_every_signal_point_leaves_everything_whole(scenario: Scenario, least: int) -> None:
     interrupt(scenario, 10**9)  # on 3.12 the first traced run sees no opcodes
-    hits = []
+    hits: list[tuple[str, int, str]] = []
     while (hit := interrupt(scenario, len(hits) + 1)) is not None:
         hits.append(hit)
     assert len(hits) >= least
