@@ -1,6 +1,7 @@
 """Scripts in a process of their own: for what happens at import, at `os.fork` and at interpreter exit."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_S = 50.0  # a watchdog for what must happen before the script ends
+PATIENCE_S = 40.0  # a watchdog for what must happen before the script ends
 EXIT_S = 3.0  # specified: a script ends so soon, whatever its kernels do; they get one second of it
 
 ENDING = "the script ends here"
@@ -32,9 +33,10 @@ def run_script(source: str, environ: Mapping[str, str] | None = None) -> Done:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        start_new_session=True,  # what it forks goes with it
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1", **(environ or {})},
     )
-    watchdog = threading.Timer(PATIENCE_S, process.kill)
+    watchdog = threading.Timer(PATIENCE_S, kill, [process])
     watchdog.start()
     try:
         assert process.stdout is not None
@@ -43,15 +45,23 @@ def run_script(source: str, environ: Mapping[str, str] | None = None) -> Done:
             if line.strip() == ENDING:
                 break
             out.append(line)
-        rest, err = process.communicate(timeout=EXIT_S if not process.stdout.closed else None)
+        rest, err = process.communicate(timeout=EXIT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        out, rest, err = out, *process.communicate()
+        kill(process)
+        rest, err = process.communicate()
         raise AssertionError(f"the script did not end:\n{''.join(out)}{rest}{err}") from None
     finally:
         watchdog.cancel()
         watchdog.join()
     return Done(process.returncode, "".join(out) + rest, err)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill the script and what it forked."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def check_script(source: str, environ: Mapping[str, str] | None = None) -> Done:

@@ -232,6 +232,8 @@ class Runtime:
             On an event loop's thread: write `await runtime.aclose()`.
         """
         refuse_loop("close()", "await runtime.aclose()")
+        if self.is_closed:
+            return []
         idle = self._begin_close(cancel)
         if self.inline:
             for fork in (*self.pool.pending(), *self.pool.coroutines):
@@ -242,6 +244,8 @@ class Runtime:
 
     async def aclose(self, *, cancel: bool = False, timeout: float | None = None) -> list[str]:
         """Close in async code; same as `close`, without blocking the loop."""
+        if self.is_closed:
+            return []
         idle = self._begin_close(cancel)
         if self.inline:
             for fork in self.pool.pending():

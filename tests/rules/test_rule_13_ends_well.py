@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,8 +27,10 @@ def _fresh_default() -> Iterator[None]:
 
 def until_told() -> None:
     """Run until this kernel is cancelled."""
-    while True:
+    watchdog = time.monotonic() + PATIENCE_S / 2
+    while time.monotonic() < watchdog:
         check_cancelled()
+    pytest.fail("nobody cancelled the kernel")
 
 
 # -- closing drains or cancels

@@ -33,7 +33,9 @@ class TraceProcessor:
         script = Path(__file__).with_name("engine.cjs")
         self._engine = subprocess.Popen(
             ["node", str(script), str(engine_directory())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for line in self._engine.stderr:
             if b"READY" in line:
