@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.C
 
 def test_the_serial_form_is_the_textbook_sum_of_both_directions() -> None:
     size = demo.Size(steps=3, batch=2, hidden=4, models=2)
-    serial = demo.make_forms(size)["serial"]
+    serial: Any = demo.make_forms(size)["serial"]
     x = np.random.default_rng(0).random((3, 2, 4), dtype=np.float32)
     expected = sum(
         np.concatenate((model.cell_f(x)[0], model.cell_b(x[::-1])[0][::-1]), axis=2) for model in serial.models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -44,9 +45,7 @@ def service() -> Any:
     optional("uvicorn")
     sys.path.insert(0, str(EXAMPLES))
     try:
-        import service
-
-        yield service
+        yield importlib.import_module("service")
     finally:
         sys.path.remove(str(EXAMPLES))
 

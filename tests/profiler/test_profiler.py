@@ -56,8 +56,10 @@ def cancelled_and_failed() -> None:
     def fail() -> None:
         raise ValueError("on purpose")
 
-    futures = [sync.fork(fail), *(sync.fork(tree, 1) for _ in range(5))]
-    futures[-1].cancel()
+    futures: list[sync.Future[Any]] = [sync.fork(tree, 1) for _ in range(5)]
+    failing: sync.Future[None] = sync.fork(fail)
+    futures.append(failing)
+    futures[-2].cancel()
     sync.wait_all(futures, return_exceptions=True)
 
 

@@ -88,7 +88,7 @@ def open_when_asleep(runtime: sync.Runtime, gate: object) -> threading.Thread:
 
 
 def interrupt(scenario: Scenario, at: int) -> tuple[str, int, str] | None:
-    """Run `scenario` with Ctrl-C at its `at`-th point and check that all is whole; return the point, if there is one."""
+    """Run `scenario` with Ctrl-C at its `at`-th point and check that all is whole; return the point, or None."""
     with sync.Runtime(1) as runtime:
         keep_asleep(runtime)
         go, futures = scenario(runtime)

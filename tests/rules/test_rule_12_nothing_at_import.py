@@ -1,4 +1,4 @@
-"""Rule 12: importing asyncjit starts nothing and changes nothing; using it touches neither default executor nor limiter."""
+"""Rule 12: importing asyncjit starts nothing and changes nothing; using it touches no default executor or limiter."""
 
 import asyncio
 import threading

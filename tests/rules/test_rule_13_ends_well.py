@@ -101,7 +101,7 @@ def test_close_with_cancel_cancels_coroutine_forks() -> None:
         future = fork(forever)
         until(future.running)
         assert runtime.close(cancel=True, timeout=PATIENCE_S) == []
-        with pytest.raises(ForkCancelled, match="fork of .*forever.* was cancelled"):
+        with pytest.raises(ForkCancelled, match=r"fork of .*forever.* was cancelled"):
             future.value()
 
 

@@ -1,4 +1,4 @@
-"""Rule 13, in processes of their own: interpreter exit, `os.fork`, closing and cancelling from signal handlers and `__del__`."""
+"""Rule 13, in processes of their own: exit, `os.fork`, closing and cancelling in signal handlers and `__del__`."""
 
 import os
 

@@ -1,0 +1,93 @@
+"""The pinyin example reads as g2pM itself does."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import pickle
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from asyncjit import sync
+from tests.support import optional
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pinyin.py"
+
+
+@pytest.fixture(scope="module")
+def pinyin() -> ModuleType:
+    optional("g2pM")
+    spec = importlib.util.spec_from_file_location("pinyin_example", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def reader(pinyin: ModuleType) -> Any:
+    return pinyin.Reader()
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Any:
+    optional("g2pM")
+    from g2pM import G2pM
+
+    return G2pM()
+
+
+def sentences(pinyin: ModuleType, reader: Any) -> list[str]:
+    """Return the example's own sentences, and others composed of its dictionary's characters."""
+    chance = random.Random(0)
+    characters = list(reader.dictionary)
+    ambiguous = [character for character, readings in reader.dictionary.items() if len(readings) > 1]
+    own = [line for line in pinyin.SENTENCES.read_text(encoding="utf-8").splitlines() if line]
+    composed = [
+        "".join(chance.choices(characters, k=chance.randint(1, 12)) + chance.choices(ambiguous, k=3)) + "。"
+        for _ in range(200)
+    ]
+    return own + composed
+
+
+def test_the_output_is_g2pms_own_for_more_than_200_sentences(pinyin: ModuleType, reader: Any, oracle: Any) -> None:
+    lines = sentences(pinyin, reader)
+    assert len(lines) >= 230
+    assert list(sync.map(reader.read, lines)) == [oracle(line, char_split=True) for line in lines]
+
+
+def test_the_readmes_sentence_is_read_as_its_readme_says(reader: Any) -> None:
+    expected = "ran2 er2 ， ta1 hong2 le5 2 0 nian2 yi3 hou4 ， ta1 jing4 tui4 chu1 le5 da4 jia1 de5 shi4 xian4 。"
+    assert reader.read("然而，他红了20年以后，他竟退出了大家的视线。") == expected.split()
+
+
+def test_empty_lines_other_scripts_and_unknown_characters_are_left_as_they_are(reader: Any) -> None:
+    assert reader.read("") == []
+    assert reader.read("abc ∀") == list("abc ∀")
+
+
+def test_a_pickle_that_names_anything_but_arrays_is_refused(pinyin: ModuleType) -> None:
+    with pytest.raises(pickle.UnpicklingError, match=r"posix\.system|nt\.system|os\.system"):
+        pinyin.ArrayUnpickler(io.BytesIO(pickle.dumps(os.system))).load()
+
+
+def test_the_example_prints_its_sentences_and_tells_of_a_missing_file(tmp_path: Path, pinyin: ModuleType) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(EXAMPLE.parents[1]), "PYTHONIOENCODING": "utf-8"}
+        command = [sys.executable, str(EXAMPLE), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=50, env=environment, check=False)
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "ta1 jing4 tui4 chu1 le5 da4 jia1 de5 shi4 xian4" in done.stdout
+    missing = run(str(tmp_path / "missing.txt"))
+    assert missing.returncode == 2
+    assert "missing.txt" in missing.stderr
