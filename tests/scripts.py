@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Mapping
@@ -25,43 +26,58 @@ class Done(NamedTuple):
     err: str
 
 
+class Watchdog:
+    """Kills a script that takes too long, and all it forked."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.has_bitten = False
+        self._process = process
+        self.restart(PATIENCE_S)
+
+    def restart(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._bite)
+        self._timer.start()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+    def _bite(self) -> None:
+        self.has_bitten = True
+        if hasattr(os, "killpg"):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+
+
 def run_script(source: str, environ: Mapping[str, str] | None = None) -> Done:
     """Run `source` to its end; from the moment when it prints ENDING, it has EXIT_S seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"ENDING = {ENDING!r}\n" + textwrap.dedent(source)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,  # what it forks goes with it
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1", **(environ or {})},
-    )
-    watchdog = threading.Timer(PATIENCE_S, kill, [process])
-    watchdog.start()
-    try:
+    out = []
+    with tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"ENDING = {ENDING!r}\n" + textwrap.dedent(source)],
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1", **(environ or {})},
+        )
+        watchdog = Watchdog(process)
         assert process.stdout is not None
-        out = []
-        for line in process.stdout:
-            if line.strip() == ENDING:
-                break
-            out.append(line)
-        rest, err = process.communicate(timeout=EXIT_S)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        rest, err = process.communicate()
-        raise AssertionError(f"the script did not end:\n{''.join(out)}{rest}{err}") from None
-    finally:
-        watchdog.cancel()
-        watchdog.join()
-    return Done(process.returncode, "".join(out) + rest, err)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """Kill the script and what it forked."""
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
+        with process.stdout:
+            for line in process.stdout:
+                if line.strip() == ENDING:
+                    watchdog.stop()
+                    watchdog.restart(EXIT_S)
+                else:
+                    out.append(line)
+        process.wait()
+        watchdog.stop()
+        err.seek(0)
+        done = Done(process.returncode, "".join(out), err.read())
+    assert not watchdog.has_bitten, f"the script did not end:\n{done.out}\n{done.err}"
+    return done
 
 
 def check_script(source: str, environ: Mapping[str, str] | None = None) -> Done:
