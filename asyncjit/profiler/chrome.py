@@ -15,14 +15,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from asyncjit.profiler.records import Strand, Task
+from asyncjit.profiler.records import Strand, Task, Wait
 
 PID = 1
 
 
-def write_trace(
-    path: Path, strands: Sequence[Strand], tasks: Sequence[Task], waits: Iterable[tuple[int, int, int]]
-) -> None:
+def write_trace(path: Path, strands: Sequence[Strand], tasks: Sequence[Task], waits: Iterable[Wait]) -> None:
     """Write the trace to `path`, compressed if it ends in `.gz`; ValueError for an ending that is neither."""
     text = json.dumps(
         {"traceEvents": trace_events(strands, tasks, waits), "displayTimeUnit": "ms"},
@@ -37,9 +35,7 @@ def write_trace(
         raise ValueError(f"a trace's name ends in .json or .json.gz, got {str(path)!r}")
 
 
-def trace_events(
-    strands: Sequence[Strand], tasks: Sequence[Task], waits: Iterable[tuple[int, int, int]]
-) -> list[dict[str, Any]]:
+def trace_events(strands: Sequence[Strand], tasks: Sequence[Task], waits: Iterable[Wait]) -> list[dict[str, Any]]:
     """Return the events of the trace."""
     by_number = {task.number: task for task in tasks}
     events = [*_lanes(strands, tasks), *(_slice(strand, by_number) for strand in strands)]
@@ -81,9 +77,7 @@ def _lifetime(task: Task) -> list[dict[str, Any]]:
     ]
 
 
-def _flows(
-    strands: Sequence[Strand], tasks: Sequence[Task], waits: Iterable[tuple[int, int, int]]
-) -> list[dict[str, Any]]:
+def _flows(strands: Sequence[Strand], tasks: Sequence[Task], waits: Iterable[Wait]) -> list[dict[str, Any]]:
     """Return the arrows fork → run and run → wait, where both ends lie on a slice."""
     first: dict[int, Strand] = {}
     last: dict[int, Strand] = {}
@@ -100,12 +94,12 @@ def _flows(
             key = {"cat": "flow", "id": 2 * task.number, "bp": "e"}
             events.append(_event("s", "fork", task.forked_ns, task.lane, **key))
             events.append(_event("f", "fork", run.start_ns, run.lane, **key))
-    for number, lane, at_ns in waits:
-        run = last.get(number)
-        if run is not None and run.end_ns <= at_ns and _lies_on_slice(lanes.get(lane, ()), at_ns):
-            key = {"cat": "flow", "id": 2 * number + 1, "bp": "e"}
+    for wait in waits:
+        run = last.get(wait.fork)
+        if run is not None and run.end_ns <= wait.at_ns and _lies_on_slice(lanes.get(wait.lane, ()), wait.at_ns):
+            key = {"cat": "flow", "id": 2 * wait.fork + 1, "bp": "e"}
             events.append(_event("s", "wait", run.start_ns, run.lane, **key))
-            events.append(_event("f", "wait", at_ns, lane, **key))
+            events.append(_event("f", "wait", wait.at_ns, wait.lane, **key))
     return events
 
 

@@ -178,6 +178,22 @@ def test_named_ranges_stand_on_their_lane_and_cost_nothing_without_a_profile(run
     assert inside.lane == named.lane
 
 
+def test_a_range_is_cut_where_its_fork_waits_and_goes_on_with_it() -> None:
+    def kernel() -> None:
+        with record_function("across"):
+            sync.wait(sync.fork(abs, -1))
+
+    ticks = itertools.count()
+    with deterministic(0), profile(clock=lambda: next(ticks)) as prof:
+        sync.call(kernel)
+    pieces = [strand for strand in prof.events() if strand.name == "across"]
+    leaf = next(strand for strand in prof.events() if strand.name == "abs")
+    assert len(pieces) == 2
+    assert pieces[0].end_ns <= leaf.start_ns <= leaf.end_ns <= pieces[1].start_ns
+    waits = {wait.fork: wait.at_ns for wait in prof.waits()}
+    assert waits[leaf.fork or 0] == pieces[1].start_ns  # the kernel goes on with its next strand
+
+
 async def test_a_coroutine_function_can_be_named_too() -> None:
     @record_function("named")
     async def body() -> int:
@@ -203,9 +219,9 @@ def test_cancelled_failed_and_running_forks_are_told_as_such() -> None:
             pending.cancel()
             with pytest.raises(ForkCancelled, match="was cancelled"):
                 pending.result()
-        assert [task.state for task in prof.tasks()] == ["running", "cancelled"]
         gate.set()
         running.result(30)
+    assert [task.state for task in prof.tasks()] == ["unfinished", "cancelled"]
 
 
 def test_a_profile_is_used_once() -> None:
