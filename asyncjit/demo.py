@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,7 @@ FORMS: dict[str, tuple[type[Ensemble], type[BidirectionalRecurrentLSTM]]] = {
     "everything forked": (ForkedEnsemble, ForkedLSTM),
     "async models": (AsyncEnsemble, AsyncLSTM),
 }
+TRACED = "everything forked"
 
 
 def make_forms(size: Size) -> dict[str, Ensemble]:
@@ -163,34 +164,60 @@ def run(model: Ensemble, x: Array, runner: asyncio.Runner) -> Array:
     return output
 
 
+def make_input(size: Size) -> Array:
+    """Return a random input of shape (T, B, C), float32."""
+    return np.random.default_rng(1).random((size.steps, size.batch, size.hidden), dtype=np.float32)
+
+
 def measure(
-    size: Size, *, rounds: int, trace: Path | None = None, progress: Callable[[str], None] = lambda form: None
+    forms: Mapping[str, Ensemble],
+    x: Array,
+    *,
+    rounds: int,
+    trace: Path | None = None,
+    progress: Callable[[str], None] = lambda form: None,
 ) -> list[Row]:
-    """Run each form `rounds` times in turn, and return the medians; write the trace of everything forked to `trace`."""
-    forms = make_forms(size)
-    x = np.random.default_rng(1).random((size.steps, size.batch, size.hidden), dtype=np.float32)
+    """Run each form `rounds` times in turn, and return the medians, with the first form as the one to compare with.
+
+    Parameters
+    ----------
+    forms : mapping of str to Ensemble
+        As `make_forms` returns them.
+    x : ndarray of shape (T, B, C), float32
+        The input of all forms.
+    rounds : int
+        How often each form runs, after the first form has run once to warm up.
+    trace : Path, optional
+        Where to write the last trace of everything forked.
+    progress : callable
+        Told the name of each form before it runs, the warm-up included.
+    """
+    first = next(iter(forms))
     times: dict[str, list[float]] = {form: [] for form in forms}
     shares: dict[str, list[float]] = {form: [] for form in forms}
-    outputs: dict[str, Array] = {}
+    is_identical = dict.fromkeys(forms, True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        progress("warm-up")
+        expected = run(forms[first], x, runner)
         for _ in range(rounds):
             for form, model in forms.items():
                 progress(form)
                 with profile() as prof:
                     start = time.perf_counter()
-                    outputs[form] = run(model, x, runner)
+                    output = run(model, x, runner)
                     times[form].append(time.perf_counter() - start)
                 shares[form].append(prof.utilisation())
-                if trace is not None and form == "everything forked":
+                is_identical[form] &= bool(np.array_equal(output, expected))
+                if trace is not None and form == TRACED:
                     prof.export_chrome_trace(trace)
-    serial = statistics.median(times["serial"])
+    seconds = {form: statistics.median(times[form]) for form in forms}
     return [
         Row(
             form=form,
-            seconds=statistics.median(times[form]),
-            speedup=serial / statistics.median(times[form]),
+            seconds=seconds[form],
+            speedup=seconds[first] / seconds[form],
             utilisation=statistics.median(shares[form]),
-            is_identical=bool(np.array_equal(outputs[form], outputs["serial"])),
+            is_identical=is_identical[form],
         )
         for form in forms
     ]
@@ -204,11 +231,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def as_json(size: Size, rows: list[Row], trace: Path | None) -> dict[str, Any]:
+def as_json(size: Size, num_interop_threads: int, rows: Iterable[Row], trace: Path) -> dict[str, Any]:
     """Return the result for machines."""
     return {
         "size": asdict(size),
-        "num_interop_threads": asyncjit.get_num_interop_threads(),
+        "num_interop_threads": num_interop_threads,
         "forms": [asdict(row) for row in rows],
-        "trace": None if trace is None else str(trace),
+        "trace": str(trace),
     }

@@ -45,7 +45,7 @@ def test_a_bad_number_is_refused_by_name(value: str, capsys: pytest.CaptureFixtu
 def test_an_output_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["demo", "--output", str(tmp_path / "missing")])
-    assert "is no directory" in capsys.readouterr().err
+    assert "must be an existing folder, got" in capsys.readouterr().err
 
 
 def test_the_serial_form_is_the_textbook_sum_of_both_directions() -> None:
