@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import uvicorn
+from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -22,6 +23,7 @@ from asyncjit import Runtime, call, current_runtime, nn
 from asyncjit.errors import Overloaded
 
 NUM_FEATURES = 2
+LARGEST = 1e6  # a larger number is no feature, and what overflows has no JSON
 model = nn.Sequential(nn.Linear(NUM_FEATURES, 16, rng=0), nn.Linear(16, 1, rng=1))
 
 
@@ -32,16 +34,25 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
 
 
+def parse(body: bytes) -> NDArray[np.float32]:
+    """Return the sequence in a request's body; ValueError with the reason if there is none."""
+    try:
+        x = np.array(json.loads(body)["sequence"], dtype=np.float64)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"the body must be {{'sequence': [[...], ...]}}: {error!r}") from None
+    if x.ndim != 2 or x.shape[1] != NUM_FEATURES:
+        raise ValueError(f"a sequence has the shape (steps, {NUM_FEATURES}), got {x.shape}")
+    if not (np.abs(x) <= LARGEST).all():  # false for NaN too
+        raise ValueError(f"a sequence has finite numbers between {-LARGEST:g} and {LARGEST:g}")
+    return x.astype(np.float32)
+
+
 async def predict(request: Request) -> JSONResponse:
     """Return a prediction for each row of `sequence`, a list of rows of NUM_FEATURES numbers."""
     try:
-        body = json.loads(await request.body())
-        x = np.asarray(body["sequence"], dtype=np.float32)
-    except (ValueError, KeyError, TypeError) as error:
-        return JSONResponse({"error": f"the body must be {{'sequence': [[...], ...]}}: {error!r}"}, status_code=400)
-    if x.ndim != 2 or x.shape[1] != NUM_FEATURES:
-        reason = f"a sequence has the shape (steps, {NUM_FEATURES}), got {x.shape}"
-        return JSONResponse({"error": reason}, status_code=400)
+        x = parse(await request.body())
+    except ValueError as error:
+        return JSONResponse({"error": str(error)}, status_code=400)
     try:
         y = await call(model, x)
     except Overloaded as error:

@@ -1,7 +1,8 @@
 """TorchScript's tutorial "Dynamic Parallelism", on asyncjit's sync facade.
 
 `torch.jit` has become `asyncjit.sync`, `torch.nn` `asyncjit.nn`, `torch.autograd.profiler` `asyncjit.profiler`, and
-torch's functions NumPy's. Run it small: `python examples/tutorial.py 10 10 64`.
+torch's functions NumPy's; the model is the tutorial's last, with everything forked.
+Run it small: `python examples/tutorial.py 10 10 64`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def example(x: Array) -> tuple[Array, Array]:
 
     # Second, we "wait" on the task. Since the task may be running in
     # parallel, we have to "wait" for its result to become available.
+    # Notice that by having lines of code between the "fork()" and "wait()"
+    # call for a given Future, we can overlap computations so that they
+    # run in parallel.
     x_parallel = sync.wait(future)
 
     return x_normal, x_parallel
@@ -59,7 +63,7 @@ print(example_in_a_loop(np.ones([], np.float32)))
 # # of time-steps (T)
 # Batch size (B)
 # Hidden size/number of "channels" (C)
-T, B, C = (int(word) for word in sys.argv[1:4]) if len(sys.argv) > 3 else (50, 50, 1024)
+T, B, C = map(int, sys.argv[1:] or (50, 50, 1024))
 
 
 # A module that defines a single "bidirectional LSTM". This is simply two

@@ -74,6 +74,45 @@ def test_empty_lines_other_scripts_and_unknown_characters_are_left_as_they_are(r
     assert reader.read("abc ∀") == list("abc ∀")
 
 
+def test_characters_that_the_model_or_the_dictionary_lacks_are_read_as_g2pm_reads_them(
+    reader: Any, oracle: Any
+) -> None:
+    unseen = [c for c, readings in reader.dictionary.items() if len(readings) > 1 and c not in reader._numbers]
+    assert unseen
+    for line in ("今天", "Python 3.11 的教程", "😀\t了한", "시끝▁了", "了", "".join(unseen)):
+        assert reader.read(line) == oracle(line, char_split=True)
+
+
+def test_each_sentence_is_forked_and_below_it_a_direction_where_a_character_has_a_choice(
+    pinyin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_interop_threads: int
+) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("今天\n\n银行行长\n好人好学\nabc\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["pinyin.py", str(path)])
+    with sync.Runtime(num_interop_threads) as runtime:
+        pinyin.main()
+    assert runtime.statistics().forked == 5 + 2
+
+
+def test_where_g2pm_is_missing_the_command_that_installs_it_is_named(
+    pinyin: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "g2pM", None)  # as the import system marks a module that is not there
+    with pytest.raises(SystemExit, match=r"needs the weights of g2pM: pip install 'asyncjit\[examples\]'"):
+        pinyin.Reader()
+
+
+def test_a_file_that_is_not_utf_8_is_named(
+    pinyin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes(b"\xff\xfe")
+    monkeypatch.setattr(sys, "argv", ["pinyin.py", str(path)])
+    with pytest.raises(SystemExit, match="2"):
+        pinyin.main()
+    assert f"cannot read {path}: 'utf-8' codec" in capsys.readouterr().err
+
+
 def test_a_pickle_that_names_anything_but_arrays_is_refused(pinyin: ModuleType) -> None:
     with pytest.raises(pickle.UnpicklingError, match=r"posix\.system|nt\.system|os\.system"):
         pinyin.ArrayUnpickler(io.BytesIO(pickle.dumps(os.system))).load()
