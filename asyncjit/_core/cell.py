@@ -140,7 +140,7 @@ class Cell:
 
     def _refuse_inherited(self) -> None:
         """Raise if the cell was made before an `os.fork` and is not done: in this process nobody completes it."""
-        if self._born != Process.generation:
+        if self._born != Process.generation and self._state < FINISHED:
             raise RuntimeClosed(
                 f"{self._describe()} was made in the parent process and is not done: fork it anew after os.fork()"
             )
@@ -155,6 +155,7 @@ class Cell:
 
     def _add_waiter(self, waiter: Waiter) -> bool:
         """Leave `waiter` to be woken; False if the cell is done already, and nothing was left."""
+        self._refuse_inherited()
         entry = [waiter]  # made outside: under the lock nothing may be allocated that could start a collection
         with lock:
             if self._state >= FINISHED:

@@ -29,6 +29,7 @@ class Process:
 
     generation = 0  #: of `os.fork`: in a child nobody completes the futures it inherits
     runtime: Any = None  #: what code outside of every scope forks on, once that is known
+    is_exiting = False  #: the interpreter ends: nothing new starts
 
 
 class Instrument:

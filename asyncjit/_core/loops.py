@@ -4,7 +4,7 @@ Many completions, one wake-up: each loop has an `Inbox`; the first letter arms o
 only appended. An inbox also learns that its loop has closed: it leaves a timer there, which the loop drops when it
 closes (asyncio and uvloop alike), and the timer's callback has a `__del__`. No polling and no patching.
 
-Coroutine forks made where no loop runs live on the facade's loop: an anyio portal, on uvloop where there is one, in a
+Coroutine forks made where no loop runs live on the facade's loop: run by anyio, on uvloop where there is one, in a
 daemon thread that is started on first need.
 """
 
@@ -18,7 +18,6 @@ from collections import deque
 from typing import Any, Protocol
 
 import anyio
-from anyio.from_thread import BlockingPortal
 
 from asyncjit._core.context import this_thread
 
@@ -150,9 +149,9 @@ class Facade:
     """The event loop of those who have none."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the start: one portal, however many ask at once
-        self._portal: BlockingPortal | None = None
+        self._lock = threading.Lock()  # guards the start: one loop, however many ask at once
         self._inbox: Inbox | None = None
+        self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
 
     def inbox(self) -> Inbox:
@@ -168,17 +167,17 @@ class Facade:
             return self._inbox
 
     def _host(self, ready: threading.Event) -> None:
-        """Run the portal in this thread.
+        """Run the loop in this thread until it is told to stop.
 
-        Not by `start_blocking_portal`: its context manager joins the thread when it is collected, which hangs the
-        interpreter's exit if the loop is stuck.
+        Not by anyio's `start_blocking_portal`: to stop, its portal waits for the loop, and its context manager joins
+        the thread when it is collected, so a stuck loop would hang the interpreter's exit.
         """
 
         async def main() -> None:
-            async with BlockingPortal() as portal:
-                self._portal, self._inbox = portal, inbox_of(asyncio.get_running_loop())
-                ready.set()
-                await portal.sleep_until_stopped()
+            self._stop = asyncio.Event()
+            self._inbox = inbox_of(asyncio.get_running_loop())
+            ready.set()
+            await self._stop.wait()
 
         try:
             anyio.run(main, backend="asyncio", backend_options={"use_uvloop": _has_uvloop()})
@@ -188,13 +187,15 @@ class Facade:
     def close(self, *, wait: bool = True) -> None:
         """Stop the loop; its unfinished coroutine forks end cancelled. `wait=False` leaves the thread to itself."""
         with self._lock:
-            portal, self._portal, self._inbox = self._portal, None, None
+            inbox, self._inbox = self._inbox, None
+            stop, self._stop = self._stop, None
             thread, self._thread = self._thread, None
-        if portal is None or thread is None:
+        loop = inbox.loop if inbox is not None else None
+        if loop is None or stop is None or thread is None:
             return
-        with contextlib.suppress(RuntimeError):
-            portal.start_task_soon(portal.stop, True)
-        if wait:
+        with contextlib.suppress(RuntimeError):  # it has closed by itself
+            loop.call_soon_threadsafe(stop.set)
+        if wait and thread is not threading.current_thread():
             thread.join()
 
 

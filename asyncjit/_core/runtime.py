@@ -93,6 +93,8 @@ class Runtime:
         instruments: Iterable[Instrument] = (),
         loop_runs_cheap: bool = True,
     ) -> None:
+        if Process.is_exiting:
+            raise RuntimeClosed("the interpreter is exiting: nothing can be forked any more")
         if num_interop_threads is None:
             limit = cpus.default_num_interop_threads(os.environ)
         else:
@@ -189,7 +191,8 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self.close(cancel=kind is not None)
+            if self._is_to_be_closed:
+                self.close(cancel=kind is not None)
         finally:
             self._leave_context()
 
@@ -197,9 +200,14 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await self.aclose(cancel=kind is not None)
+            if self._is_to_be_closed:
+                await self.aclose(cancel=kind is not None)
         finally:
             self._leave_context()
+
+    @property
+    def _is_to_be_closed(self) -> bool:
+        return not self.is_closed and self._generation == Process.generation
 
     def _leave_context(self) -> None:
         token, self._token = self._token, None
@@ -210,7 +218,9 @@ class Runtime:
     # -- closing
 
     def close(self, *, cancel: bool = False, timeout: float | None = None) -> list[str]:
-        """Drain the runtime, or cancel what is there, and end its threads. Closing twice does nothing.
+        """Drain the runtime, or cancel what is there, and end its threads.
+
+        Closing again waits for what a timeout left running.
 
         Parameters
         ----------
@@ -232,8 +242,6 @@ class Runtime:
             On an event loop's thread: write `await runtime.aclose()`.
         """
         refuse_loop("close()", "await runtime.aclose()")
-        if self.is_closed:
-            return []
         idle = self._begin_close(cancel)
         if self.inline:
             for fork in (*self.pool.pending(), *self.pool.coroutines):
@@ -244,8 +252,6 @@ class Runtime:
 
     async def aclose(self, *, cancel: bool = False, timeout: float | None = None) -> list[str]:
         """Close in async code; same as `close`, without blocking the loop."""
-        if self.is_closed:
-            return []
         idle = self._begin_close(cancel)
         if self.inline:
             for fork in self.pool.pending():
@@ -255,6 +261,7 @@ class Runtime:
         return self._end_close()
 
     def _begin_close(self, cancel: bool) -> Future[None]:
+        self._refuse_inherited()
         slot = this_thread()
         scope = current.get()
         if (slot.fork is not None and slot.fork.runtime is self) or _is_inside(scope, self):
@@ -286,10 +293,13 @@ class Runtime:
 
     def refuse_closed(self, scope: Scope | None) -> None:
         """Raise if nothing may be forked here any more; what drains may still fork."""
-        if self._generation != Process.generation:
-            raise RuntimeClosed(f"{self!r} belongs to the parent process: make a new Runtime after os.fork()")
+        self._refuse_inherited()
         if self.is_closed or (self.is_closing and not _is_inside(scope, self)):
             raise RuntimeClosed(f"{self!r} takes no more forks: make a new Runtime, or close it later")
+
+    def _refuse_inherited(self) -> None:
+        if self._generation != Process.generation:
+            raise RuntimeClosed(f"{self!r} belongs to the parent process: make a new Runtime after os.fork()")
 
     def exit(self) -> int:
         """End with the interpreter: nothing new starts. Return how many queued forks were dropped."""
@@ -342,6 +352,7 @@ def close(*, cancel: bool = False, timeout: float | None = None) -> list[str]:
 
 
 def _at_exit() -> None:
+    Process.is_exiting = True
     dropped = sum(runtime.exit() for runtime in tuple(_open) if not runtime.is_closed)
     if dropped:
         warnings.warn(
@@ -362,6 +373,7 @@ def _after_fork_in_child() -> None:
     _default = Process.runtime = None
     for runtime in tuple(_open):
         runtime.is_plain = False
+        runtime.pool.limit = 0  # no waiter claims what only the parent may run
     _entered.clear()
     _open.clear()
     forget_loops()

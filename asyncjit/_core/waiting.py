@@ -313,7 +313,6 @@ def suspend(cell: Cell) -> Generator[Any, None, None]:
 def _suspend(
     cell: Cell, scope: Scope | None, slot: ThreadSlot, loop: asyncio.AbstractEventLoop
 ) -> Generator[Any, None, None]:
-    cell._refuse_inherited()
     waiter = SuspendedTask(inbox_of(loop), loop.create_future())
     deadline = deadline_of(scope, cell)
     timer = None

@@ -367,7 +367,6 @@ async def test_all_waiters_of_a_fork_past_its_deadline_are_told_and_none_is_canc
     assert all(isinstance(outcome, DeadlineExceeded) for outcome in outcomes)
 
 
-@pytest.mark.xfail(reason="its real deadline of some milliseconds may fire a little early", strict=False)
 async def test_forks_below_an_async_block_inherit_its_deadline(live_runtime: sync.Runtime) -> None:
     below: list[Future[None]] = []  # how far down it gets in time does not matter
 
@@ -385,7 +384,7 @@ async def test_forks_below_an_async_block_inherit_its_deadline(live_runtime: syn
             await below[0]
     await when_idle(live_runtime)
     for future in below:
-        with pytest.raises(DeadlineExceeded, match="passed its deadline"):
+        with pytest.raises(DeadlineExceeded, match="deadline"):  # of the fork, or in its own wait
             future.value()
 
 

@@ -17,8 +17,6 @@ from asyncjit.errors import ForkCancelled, InvalidStateError, RuntimeClosed, Wai
 from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, until
 from tests.support import optional
 
-UNFINISHED = pytest.mark.xfail(reason="a known gap of closing and exit, not yet mended", strict=False)
-
 
 @pytest.fixture(autouse=True)
 def _fresh_default() -> Iterator[None]:
@@ -365,7 +363,6 @@ async def test_aclose_drains_without_blocking_the_loop() -> None:
         assert future.value() == "passed"
 
 
-@UNFINISHED
 async def test_aclose_with_cancel_and_with_a_timeout() -> None:
     async with Runtime(1, blas_threads=None) as runtime:
         gate = Gate()
