@@ -6,7 +6,8 @@ Where things are::
 
     _core/context.py    the lock, the tree of scopes, each thread's slot
     _core/permits.py    how many may run: the counts
-    _core/loops.py      the way into an event loop; the facade's own loop
+    _core/loops.py      the way into an event loop
+    _core/facade.py     the event loop of those who have none
     _core/tasks.py      plain asyncio tasks as parents
     _core/cell.py       a value that arrives once, and who waits for it
     _core/waiting.py    the two waits: block a thread, suspend a task

@@ -57,62 +57,86 @@ class BlasHold:
     """The one owner of other libraries' thread counts."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # guards all below; re-entrant, for runtimes closed by a __del__
-        self._wishes: dict[int, int] = {}  # by the id of the runtime, which takes it back when it closes
+        self._lock = threading.RLock()  # guards all below; re-entrant, for signal handlers and destructors that close
+        self._wishes: dict[int, int] = {}  # by the id of the runtime, which takes it back when it closes, or goes
         self._controllers: dict[str, Any] = {}  # by file
         self._before: dict[str, int | None] = {}  # what each had when it was found
-        self._openmp: list[_OpenMP] = []
+        self._openmp: tuple[_OpenMP, ...] = ()
         self._num_modules = -1
         self._limit: int | None = None
+        self._is_applying = self._is_stale = False
+        self._num_changes = 0
         self.generation = 0  #: changes whenever threads have to set their own OpenMP limit anew
 
-    def wish(self, owner: object, num_threads: int) -> None:
+    def wish(self, key: int, num_threads: int) -> None:
         """Note that an open runtime wants all libraries held; nothing is touched before `hold`."""
-        with self._lock:
-            self._wishes[id(owner)] = num_threads
-            self._num_modules = -1
+        self._wishes[key] = num_threads
+        self._num_modules = -1
 
-    def forget(self, owner: object) -> None:
-        """Take a wish back; with the last, give all libraries what they had. Doing it twice does nothing."""
-        with self._lock:
-            if self._wishes.pop(id(owner), None) is None or self._limit is None:
-                return
-            self._num_modules = -1
-            if self._wishes:
-                self.hold()
-                return
-            for path, controller in self._controllers.items():
-                self._set(controller, self._before[path])
-            self._controllers.clear()
-            self._before.clear()
-            self._openmp = []
-            self._limit = None
-            self.generation = 0
+    def forget(self, key: int) -> None:
+        """Take a wish back; nothing is touched before `settle` or `hold`, so a destructor may do it."""
+        self._wishes.pop(key, None)
+        self._num_modules = -1
+
+    def settle(self) -> None:
+        """Follow the wishes that are left; with the last gone, give all libraries what they had."""
+        if self._limit is not None and self._num_modules < 0:
+            self._apply()
 
     def hold(self) -> None:
         """Hold what is not held yet; one comparison when no module was imported since."""
         if len(sys.modules) != self._num_modules:
-            self._hold()
+            self._apply()
 
-    def _hold(self) -> None:
+    def _apply(self) -> None:
+        """Bring all libraries in line with the wishes."""
         with self._lock:
-            self._num_modules = len(sys.modules)
-            limit = min(self._wishes.values(), default=None)
-            if limit is None:
+            self._is_stale = True
+            if self._is_applying:  # we are in a signal handler or destructor inside of it: it will go round again
                 return
-            changed = limit != self._limit
-            self._limit = limit
-            for controller in ThreadpoolController().lib_controllers:
-                if controller.filepath not in self._controllers:
-                    self._controllers[controller.filepath] = controller
-                    self._before[controller.filepath] = controller.num_threads
-                    changed = True
-            if changed:
-                for controller in self._controllers.values():
-                    self._set(controller, limit)
-                self._openmp = [_OpenMP(c.filepath) for c in self._controllers.values() if c.user_api == "openmp"]
-                if self._openmp:
-                    self.generation += 1
+            self._is_applying = True
+            try:
+                while self._is_stale:
+                    self._is_stale = False
+                    limit = min(tuple(self._wishes.values()), default=None)
+                    if limit is None:
+                        self._give_back()
+                    else:
+                        self._hold_at(limit)
+            finally:
+                self._is_applying = False
+
+    def is_busy_here(self) -> bool:
+        """Whether the calling thread is about to hold or to give back: we are in a signal handler inside of it."""
+        return self._is_applying and bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
+    def _hold_at(self, limit: int) -> None:
+        num_modules = len(sys.modules)
+        changed = limit != self._limit or self._num_modules < 0
+        self._num_modules = -1  # until it is done: Ctrl-C may come
+        self._limit = limit
+        for controller in ThreadpoolController().lib_controllers:
+            if controller.filepath not in self._controllers:
+                self._before[controller.filepath] = controller.num_threads
+                self._controllers[controller.filepath] = controller
+                changed = True
+        if changed:
+            for controller in self._controllers.values():
+                self._set(controller, limit)
+            self._openmp = tuple(_OpenMP(c.filepath) for c in self._controllers.values() if c.user_api == "openmp")
+            if self._openmp:
+                self._num_changes += 1
+                self.generation = self._num_changes
+        self._num_modules = num_modules
+
+    def _give_back(self) -> None:
+        for path, controller in self._controllers.items():
+            self._set(controller, self._before[path])
+        self._controllers.clear()
+        self._before.clear()
+        self._openmp = ()
+        self._limit = None
+        self.generation = 0
 
     @staticmethod
     def _set(controller: Any, num_threads: int | None) -> None:
@@ -123,21 +147,21 @@ class BlasHold:
 
     def enter_thread(self, slot: ThreadSlot) -> None:
         """Set the calling thread's own OpenMP limits, remembering what a script's thread had."""
-        with self._lock:
-            if slot.pool is None and not slot.blas_generation:
-                slot.blas_before = [(openmp, openmp.get()) for openmp in self._openmp]
-            slot.blas_generation = self.generation
-            if self._limit is not None:
-                for openmp in self._openmp:
-                    openmp.set(self._limit)
+        if slot.pool is None and not slot.blas_generation:
+            slot.blas_before = [(openmp, openmp.get()) for openmp in self._openmp]
+        slot.blas_generation = self.generation
+        limit = self._limit
+        if limit is not None:
+            for openmp in self._openmp:
+                openmp.set(limit)
 
-    def leave_thread(self, slot: ThreadSlot) -> None:
+    @staticmethod
+    def leave_thread(slot: ThreadSlot) -> None:
         """Give a script's thread back what it had."""
-        with self._lock:
-            slot.blas_generation = 0
-            for openmp, num_threads in slot.blas_before:
-                openmp.set(num_threads)
-            slot.blas_before = []
+        slot.blas_generation = 0
+        for openmp, num_threads in slot.blas_before:
+            openmp.set(num_threads)
+        slot.blas_before = []
 
     def libraries(self) -> list[Library]:
         """Describe every BLAS and OpenMP runtime found; changes nothing."""

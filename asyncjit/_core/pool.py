@@ -92,6 +92,7 @@ class Pool(Permits):
         while self._run_one(slot):
             pass
         self.tell_idle()
+        blas.settle()
 
     def _run_one(self, slot: ThreadSlot) -> bool:
         """Run one kernel, or sleep; False when the thread shall end. A frame of its own frees all of it."""

@@ -26,11 +26,12 @@ import anyio
 from asyncjit import cpus
 from asyncjit._core.blas import blas
 from asyncjit._core.context import ROOT, Instrument, Process, Scope, current, lock, new_slot, this_thread
+from asyncjit._core.facade import Facade
 from asyncjit._core.future import Future
-from asyncjit._core.loops import Facade, forget_loops
+from asyncjit._core.loops import forget_loops
 from asyncjit._core.pool import InlinePool, Pool
 from asyncjit._core.tasks import here, refuse_loop
-from asyncjit._core.waiting import block
+from asyncjit._core.waiting import block, is_inside_machinery
 from asyncjit.errors import InvalidStateError, RuntimeClosed
 
 EXIT_GRACE_S = 1.0  # specified by the design: what running kernels get at interpreter exit
@@ -117,7 +118,8 @@ class Runtime:
         self.is_closed = False
         self.is_plain = executor is None and max_queued is None  # open, and a fork needs no look at anything else
         if wish is not None:
-            blas.wish(self, wish)
+            blas.wish(id(self), wish)
+        weakref.finalize(self, _abandon, self.pool, self.facade, id(self)).atexit = False
         _open.add(self)
 
     def _make_pool(self, limit: int, holds_blas: bool) -> Pool:
@@ -220,7 +222,8 @@ class Runtime:
     def close(self, *, cancel: bool = False, timeout: float | None = None) -> list[str]:
         """Drain the runtime, or cancel what is there, and end its threads.
 
-        Closing again waits for what a timeout left running.
+        Closing again waits for what a timeout left running. In a signal handler or destructor that has interrupted
+        asyncjit itself it can't wait, and returns as if the timeout were 0.
 
         Parameters
         ----------
@@ -242,13 +245,15 @@ class Runtime:
             On an event loop's thread: write `await runtime.aclose()`.
         """
         refuse_loop("close()", "await runtime.aclose()")
+        is_inside = is_inside_machinery()  # others would wait for us, and we for them
         idle = self._begin_close(cancel)
         if self.inline:
             for fork in (*self.pool.pending(), *self.pool.coroutines):
                 fork.run_in_place(this_thread())
-        with contextlib.suppress(TimeoutError):
-            block(idle, timeout)
-        return self._end_close()
+        if not is_inside:
+            with contextlib.suppress(TimeoutError):
+                block(idle, timeout)
+        return self._end_close(is_inside)
 
     async def aclose(self, *, cancel: bool = False, timeout: float | None = None) -> list[str]:
         """Close in async code; same as `close`, without blocking the loop."""
@@ -279,12 +284,13 @@ class Runtime:
         self.pool.when_idle(idle)
         return idle
 
-    def _end_close(self) -> list[str]:
+    def _end_close(self, is_inside: bool = False) -> list[str]:
         still = [] if self.pool.is_idle else [fork.describe() for fork in self._unfinished()]
         self.is_closed = True
         self.pool.close()
-        self.facade.close(wait=not still)
-        blas.forget(self)
+        self.facade.close(wait=not still and not is_inside)
+        blas.forget(id(self))
+        blas.settle()
         return still
 
     def _unfinished(self) -> list[Any]:
@@ -310,6 +316,13 @@ class Runtime:
             dropped += fork.cancel(RuntimeClosed)
         self.facade.close(wait=False)
         return dropped
+
+
+def _abandon(pool: Pool, facade: Facade, key: int) -> None:
+    """End the threads of a runtime that nobody closed and nobody has; the last of them gives BLAS back."""
+    blas.forget(key)
+    pool.close()
+    facade.close(wait=False)
 
 
 def _is_inside(scope: Scope | None, runtime: Runtime) -> bool:

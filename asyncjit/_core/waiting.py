@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from asyncjit._core.blas import blas
 from asyncjit._core.cell import FINISHED, Cell, Waiter, new_bell, ring
 from asyncjit._core.context import Scope, ThreadSlot, current, lock, this_thread
 from asyncjit._core.loops import Inbox, inbox_of
 from asyncjit._core.permits import MAX_BLOCKED_THREADS, Permits
 from asyncjit._core.tasks import here, require_loop
-from asyncjit.errors import DeadlineExceeded, DeadlockError, ForkCancelled, Overloaded
+from asyncjit.errors import DeadlineExceeded, DeadlockError, ForkCancelled, InvalidStateError, Overloaded
 
 Clock = Callable[[], float]
 
@@ -39,6 +40,11 @@ def sleep_until(bell: threading.Lock, deadline: float | None, clock: Clock) -> N
     remaining = deadline - clock()
     if remaining > 0:
         bell.acquire(timeout=min(remaining, threading.TIMEOUT_MAX))
+
+
+def is_inside_machinery() -> bool:
+    """Whether the caller is a signal handler or destructor that fell into a section: others wait for this thread."""
+    return bool(lock._is_owned()) or blas.is_busy_here()  # type: ignore[attr-defined]
 
 
 class BlockedThread:
@@ -103,6 +109,11 @@ def _block(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadS
 
 def _sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot) -> None:
     cell._refuse_inherited()
+    if is_inside_machinery():
+        raise InvalidStateError(
+            f"cannot wait for {cell._describe()} here: a signal handler or destructor has interrupted asyncjit itself, "
+            "which must go on first; wait outside of it"
+        )
     clock, deadline = clock_of(scope, cell), deadline_of(scope, cell)
     limit = None if timeout is None else clock() + timeout
     permits: Permits | None = slot.permit

@@ -6,6 +6,7 @@ import contextvars
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import asyncjit
 from asyncjit import Future, Runtime, call, check_cancelled, current_runtime, fork, sync, wait
+from asyncjit._core.context import lock
 from asyncjit.errors import ForkCancelled, InvalidStateError, RuntimeClosed, WaitOnEventLoopError
 from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, until
 from tests.support import optional
@@ -585,3 +587,36 @@ def in_thread(fn: Callable[[], Any]) -> Callable[[], Any]:
         return future.result(PATIENCE_S)
 
     return result
+
+
+def test_a_handler_that_has_interrupted_asyncjit_itself_closes_without_waiting_and_cannot_wait() -> None:
+    with Runtime(1, blas_threads=None) as runtime:
+        gate = Gate()
+        future = fork(gate)
+        gate.await_start()
+        with lock:  # what a signal handler finds that falls into a section
+            with pytest.raises(InvalidStateError, match="has interrupted asyncjit itself, which must go on first"):
+                future.result()
+            assert "Gate" in runtime.close()[0]
+        gate.open()
+        assert runtime.close() == []
+        assert future.result() == "passed"
+
+
+def test_a_runtime_that_nobody_closes_ends_when_it_goes() -> None:
+    async def body() -> threading.Thread:
+        return threading.current_thread()
+
+    def use(runtime: Runtime) -> list[threading.Thread]:
+        runtime.enter()
+        return [fork(threading.current_thread).result(PATIENCE_S), sync.call(body)]
+
+    runtime = Runtime(1, local=True)
+    threads = contextvars.copy_context().run(use, runtime)
+    seen = weakref.ref(runtime)
+    del runtime
+    gc.collect()
+    assert seen() is None
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
