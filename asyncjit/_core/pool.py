@@ -43,40 +43,52 @@ class Pool(Permits):
 
     def replenish(self) -> None:
         """Wake or start a thread if a kernel is queued and may start."""
-        while True:
-            birth = None
-            with lock:
-                if self.searching >= self.queued or self.running + self.searching >= self.limit:
+        bell = birth = None
+        try:
+            while True:
+                bell, birth, fresh = None, None, Birth()
+                with lock:
+                    if self.searching >= self.queued or self.running + self.searching >= self.limit:
+                        return
+                    self.searching += 1
+                    if self._parked:
+                        slot = self._parked[-1]
+                        del self._parked[-1]
+                        slot.searching = True
+                        bell = slot.bell
+                    else:
+                        birth = fresh
+                        self.num_threads += 1
+                if bell is not None:
+                    ring(bell)
+                elif not self._start_thread(fresh):
                     return
-                if self._parked:
-                    slot = self._parked[-1]
-                    del self._parked[-1]
-                    slot.searching = True
-                    self.searching += 1
-                    ring(slot.bell)
-                else:
-                    birth = Birth()
-                    self.searching += 1
-                    self.num_threads += 1
-            if birth is not None and not self._start_thread(birth):
-                return
+        except BaseException:  # Ctrl-C: who is counted as searching must be told, or taken back
+            if bell is not None:
+                ring(bell)
+            elif birth is not None:
+                self._void(birth)
+            raise
 
     def _start_thread(self, birth: Birth) -> bool:
-        """Start a pool thread that is counted already; take the count back if it can't be."""
+        """Start a pool thread that is counted already; if no more are to be had, let those there are go on."""
         self._names += 1
         try:
             threading.Thread(target=self._work, args=(birth,), name=f"asyncjit {self._names}", daemon=True).start()
-        except BaseException as error:
-            with lock:
-                if birth.is_alive:  # Ctrl-C, but the thread runs already
-                    raise
+        except RuntimeError:
+            self._void(birth)
+            if self.num_threads:
+                return False
+            raise
+        return True
+
+    def _void(self, birth: Birth) -> None:
+        """Take back the count of a thread that was not started, or does not run yet."""
+        with lock:
+            if not birth.is_alive and not birth.is_void:
                 birth.is_void = True
                 self.searching -= 1
                 self.num_threads -= 1
-            if isinstance(error, RuntimeError) and self.num_threads:
-                return False  # no more threads to be had: those there are go on
-            raise
-        return True
 
     # -- the threads
 
@@ -171,14 +183,28 @@ class Pool(Permits):
 
     def set_limit(self, limit: int) -> None:
         """Let `limit` kernels run at once; fewer than before show as kernels end."""
-        with lock:
-            self.limit = limit
-            for slot in self._parked:  # those now beyond the limit shall not sleep for ever
-                slot.searching = True
-                self.searching += 1
-                ring(slot.bell)
-            self._parked.clear()
+        self.limit = limit
+        for _ in range(len(self._parked)):  # those now beyond the limit shall not sleep for ever
+            self._wake_one()
         self.replenish()
+
+    def _wake_one(self) -> None:
+        """Wake a parked thread, if there is one, whatever the counts are."""
+        bell = None
+        try:
+            with lock:
+                if self._parked:
+                    self.searching += 1
+                    slot = self._parked[-1]
+                    del self._parked[-1]
+                    slot.searching = True
+                    bell = slot.bell
+            if bell is not None:
+                ring(bell)
+        except BaseException:
+            if bell is not None:
+                ring(bell)
+            raise
 
     @property
     def is_idle(self) -> bool:
@@ -238,8 +264,5 @@ class InlinePool(Pool):
 class Birth:
     """Whether a thread that was counted came to life before its starter was interrupted."""
 
-    __slots__ = ("is_alive", "is_void")
-
-    def __init__(self) -> None:
-        self.is_alive = False
-        self.is_void = False
+    is_alive = False
+    is_void = False

@@ -24,6 +24,7 @@ def main() -> None:
 
     def drop(signum: int, frame: object) -> None:
         if rain:
+            rain.clear()  # one for each tree: another, while the first is told, would break the standard library too
             raise KeyboardInterrupt
 
     def is_interrupted() -> bool:
@@ -32,7 +33,6 @@ def main() -> None:
             sync.wait(sync.fork(tree, 4))
             rain.clear()
         except (KeyboardInterrupt, ForkCancelled):
-            rain.clear()
             return True
         return False
 
