@@ -119,7 +119,8 @@ class Runtime:
         self.is_plain = executor is None and max_queued is None  # open, and a fork needs no look at anything else
         if wish is not None:
             blas.wish(id(self), wish)
-        weakref.finalize(self, _abandon, self.pool, self.facade, id(self)).atexit = False
+        self._abandonment = weakref.finalize(self, _abandon, self.pool, self.facade, id(self))
+        self._abandonment.atexit = False
         _open.add(self)
 
     def _make_pool(self, limit: int, holds_blas: bool) -> Pool:
@@ -289,6 +290,7 @@ class Runtime:
         self.is_closed = True
         self.pool.close()
         self.facade.close(wait=not still and not is_inside)
+        self._abandonment.detach()
         blas.forget(id(self))
         blas.settle()
         return still
