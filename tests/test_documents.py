@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import asyncjit
+from tests.at_rest import PATIENCE_S
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -78,8 +81,14 @@ def matches(want: str, got: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_python_block_runs_and_prints_what_the_page_says(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_page(page.read_text(encoding="utf-8"), str(page), capsys)
+def test_every_python_block_runs_and_prints_what_the_page_says(
+    page: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for what a page writes
+    try:
+        run_page(page.read_text(encoding="utf-8"), str(page), capsys)
+    finally:
+        asyncjit.close(cancel=True, timeout=PATIENCE_S)  # what a page sets on the default runtime ends with it
 
 
 def test_blocks_share_their_names(capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,15 +96,18 @@ class BlasHold:
                 return
             self._is_applying = True
             try:
-                while self._is_stale:
-                    self._is_stale = False
-                    limit = min(tuple(self._wishes.values()), default=None)
-                    if limit is None:
-                        self._give_back()
-                    else:
-                        self._hold_at(limit)
+                self._follow_wishes()
             finally:
                 self._is_applying = False
+
+    def _follow_wishes(self) -> None:
+        while self._is_stale:
+            self._is_stale = False
+            limit = min(tuple(self._wishes.values()), default=None)
+            if limit is None:
+                self._give_back()
+            else:
+                self._hold_at(limit)
 
     def is_busy_here(self) -> bool:
         """Whether the calling thread is about to hold or to give back: we are in a signal handler inside of it."""
