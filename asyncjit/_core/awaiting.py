@@ -16,6 +16,7 @@ from asyncjit._core.future import Future
 from asyncjit._core.gathering import Arrivals, checked, checked_all, gather
 from asyncjit._core.runtime import current_runtime
 from asyncjit._core.tasks import here, require_loop
+from asyncjit.cpus import positive_count
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -151,11 +152,7 @@ def in_flight(value: int | None) -> int:
     """Return the bound of a `map`; raise if it is none."""
     if value is None:
         return IN_FLIGHT_PER_THREAD * current_runtime().num_interop_threads
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"max_in_flight must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"max_in_flight must be at least 1, got {value}")
-    return value
+    return positive_count(value, "max_in_flight")
 
 
 async def _map(fn: Any, iterables: Any, bound: int, loop: asyncio.AbstractEventLoop, frame: Any) -> AsyncIterator[Any]:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from asyncjit._core.context import Process, ThreadSlot, lock
+from asyncjit._core.context import Process, ThreadSlot, lock, this_thread
 from asyncjit.errors import DeadlineExceeded, ForkCancelled, RuntimeClosed
 
 PENDING, RUNNING, FINISHED, FAILED, CANCELLED = range(5)
@@ -103,7 +103,9 @@ class Callback:
         self._is_called = True
         try:
             self._context.run(self._fn, self._cell)
-        except Exception:
+        except BaseException as error:
+            if not isinstance(error, Exception) and this_thread().pool is None:
+                raise
             logger.exception("a done-callback of %s raised", self._cell._describe())
 
 

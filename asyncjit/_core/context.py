@@ -178,6 +178,7 @@ class ThreadSlot:
         "blas_generation",
         "depth",
         "ending",
+        "executor",
         "fork",
         "inbox",
         "permit",
@@ -191,6 +192,7 @@ class ThreadSlot:
         self.ending: Any = None  #: the kernel whose end it is telling to those concerned
         self.depth = 0  #: how many kernels it runs in place, one inside the other
         self.pool: Any = None  #: the pool whose own thread this is
+        self.executor: Any = None  #: the executor whose thread stands for a pool thread that waits for it
         self.searching = False  #: it was woken to look for work and has not looked yet
         self.bell: Any = None  #: what a parked pool thread sleeps on
         self.inbox: Any = None  #: of the loop that ran here last

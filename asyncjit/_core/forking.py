@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar, overload
@@ -13,10 +14,10 @@ from typing import Any, ParamSpec, TypeVar, overload
 from numpy import ufunc
 
 from asyncjit._core import hosting
-from asyncjit._core.context import ROOT, Process, Scope, current, lock
+from asyncjit._core.context import ROOT, Process, Scope, current, lock, this_thread
 from asyncjit._core.forks import Fork
 from asyncjit._core.future import Future
-from asyncjit._core.runtime import Runtime, current_runtime
+from asyncjit._core.runtime import current_runtime
 from asyncjit._core.tasks import here
 from asyncjit._core.waiting import refuse_cancelled
 from asyncjit.errors import Overloaded
@@ -42,9 +43,12 @@ def start(
     runtime = Process.runtime if scope is None else scope.runtime
     if runtime is None:
         runtime = current_runtime()
-    pool = runtime.pool
+    pool, most = runtime.pool, None
     if not runtime.is_plain:
-        fn, args, kwargs = _special_case(runtime, scope, fn, args, kwargs)
+        runtime.refuse_closed(scope)
+        most = runtime.max_queued
+        if runtime.executor is not None and not is_async_callable(fn):
+            fn = Shipped(runtime.executor, fn)
     fork = Fork(scope, runtime, ROOT if scope is None else scope.env, fn, args, kwargs, frame)
     future: Future[Any] = fork.future
     if type(fn) is not ufunc and is_async_callable(fn):
@@ -57,6 +61,8 @@ def start(
             for instrument in fork.instruments:
                 instrument.forked(fork)
         with lock:
+            if most is not None and pool.queued >= most and not is_async:
+                raise Overloaded(f"{pool.queued} forks are queued, and max_queued is {most}: wait for some first")
             is_counted = True
             pool.forked += 1
             if is_async:
@@ -79,21 +85,10 @@ def start(
     except BaseException:  # Ctrl-C inside, or no thread to be had: nobody will ever see this fork
         if is_counted:
             fork.cancel(None)
+        else:
+            fork.refuse()
         raise
     return future
-
-
-def _special_case(
-    runtime: Runtime, scope: Scope | None, fn: Any, args: Any, kwargs: Any
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Refuse a fork that a closing or full runtime can't take; wrap one that goes to the runtime's executor."""
-    runtime.refuse_closed(scope)
-    queued = runtime.pool.queued
-    if runtime.max_queued is not None and queued >= runtime.max_queued:
-        raise Overloaded(f"{queued} forks are queued, and max_queued is {runtime.max_queued}: wait for some first")
-    if runtime.executor is not None and not is_async_callable(fn):
-        return _ship, (runtime.executor, fn, args, kwargs), {}
-    return fn, args, kwargs
 
 
 @overload
@@ -153,9 +148,36 @@ def is_async_callable(fn: Any) -> bool:
     return type(call) is FunctionType and bool(call.__code__.co_flags & _CO_COROUTINE)
 
 
-def _ship(executor: Executor, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a kernel's body in the runtime's executor, and wait for it."""
-    return executor.submit(fn, *args, **kwargs).result()
+class Shipped:
+    """A kernel whose body runs in the runtime's executor; its pool thread waits for it there.
+
+    A thread of the executor stands for the pool thread meanwhile: it has the context, and lends the permit in its
+    waits. Another process has neither.
+    """
+
+    def __init__(self, executor: Executor, fn: Callable[..., Any]) -> None:
+        self.executor = executor
+        self.func = fn  # as functools.partial calls it, so that the fork bears its name
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run the body there, unless the calling thread is the executor's already."""
+        if not isinstance(self.executor, ThreadPoolExecutor):
+            return self.executor.submit(self.func, *args, **kwargs).result()
+        here = this_thread()
+        if here.executor is self.executor:
+            return self.func(*args, **kwargs)
+        stand_in = partial(self._stand_in, here.fork, partial(self.func, *args, **kwargs))
+        return self.executor.submit(contextvars.copy_context().run, stand_in).result()
+
+    def _stand_in(self, fork: Fork, body: Callable[[], Any]) -> Any:
+        slot = this_thread()
+        slot.executor, slot.fork, slot.permit = self.executor, fork, fork.pool
+        fork.pool.prepare(slot)
+        try:
+            return body()
+        finally:
+            slot.executor = slot.fork = slot.permit = None
+            fork.pool.unprepare(slot)
 
 
 def check_cancelled() -> None:

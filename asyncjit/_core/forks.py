@@ -340,6 +340,12 @@ class Fork(Scope):
             future._notify()
         return True
 
+    def refuse(self) -> None:
+        """Take note that the fork could not be made: nobody has its future, and only instruments know it."""
+        self.future._state = CANCELLED
+        for instrument in self.instruments:
+            instrument.ended(self)
+
     # -- coroutines
 
     def _become_coroutine(

@@ -214,9 +214,13 @@ class Link(Generic[T, S]):
     def _complete(self, future: Future[T]) -> None:
         try:
             value = self._callback(future)
-        except Exception as error:
+        except BaseException as error:
             told = CallbackError(f"Got the following error when running the callback: {type(error).__name__}: {error}")
             told.__cause__ = error
-            self.future._settle(FAILED, Failure(told, self.future._describe()))
+            failure = Failure(told, self.future._describe())
+            if not self.future._settle(FAILED, failure):
+                failure.is_retrieved = True  # it was cancelled: nobody can ask for the error
+            if not isinstance(error, Exception):
+                raise
         else:
             self.future._settle(FINISHED, value)

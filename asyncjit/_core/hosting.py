@@ -13,10 +13,10 @@ import types
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from asyncjit._core.cell import FAILED, FINISHED, PENDING, RUNNING, Failure
+from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, Failure
 from asyncjit._core.context import current, lock
 from asyncjit._core.loops import Inbox, inbox_of
-from asyncjit.errors import DeadlineExceeded, RuntimeClosed
+from asyncjit.errors import DeadlineExceeded, ForkCancelled, RuntimeClosed
 
 
 def send(fork: Any) -> None:
@@ -39,21 +39,49 @@ def send(fork: Any) -> None:
 
 def host(fork: Any) -> None:
     """Make the task of `fork`, on the running loop."""
-    if fork.future is None or fork.future._state >= FINISHED:
+    future = fork.future
+    if future is None:
+        return
+    if future._state >= FINISHED:  # the kernel was cancelled before it returned this coroutine
+        _close_unstarted(fork)
+        fork.end_body(future)
         return
     loop = asyncio.get_running_loop()
     inbox_of(loop).hosted.add(fork)
-    task = asyncio.Task(_drive(fork), loop=loop, name=fork.display_name(), context=fork.context)
+    driver = _drive(fork)
+    driver.send(None)  # into its first await, so that a cancel before its first step finds it there
+    task = asyncio.Task(driver, loop=loop, name=fork.display_name(), context=fork.context)
     fork.task = task
     fork.context = None
     if fork.cause is not None:
         task.cancel()
 
 
+def _close_unstarted(fork: Any) -> None:
+    """Close the coroutine that a kernel returned, and that will not go on."""
+    coroutine = fork.coroutine
+    if coroutine is not None and coroutine is not fork:
+        coroutine.close()
+
+
+@types.coroutine
+def _first_step() -> Generator[None, None, None]:
+    yield
+
+
 async def _drive(fork: Any) -> None:
     """Run the body as a step-by-step guest of the loop, and settle the fork with what becomes of it."""
     future = fork.future
     if future is None:
+        return
+    try:
+        await _first_step()
+    except asyncio.CancelledError:
+        _close_unstarted(fork)
+        with lock:
+            if future._state == PENDING:
+                future._state = RUNNING
+        _settle(fork, future, CANCELLED, fork.cause or ForkCancelled)
         return
     coroutine = fork.coroutine
     with lock:

@@ -160,8 +160,9 @@ class Pool(Permits):
         with lock:
             if slot in self._parked:
                 self._parked.remove(slot)
-                self.num_threads -= 1
-                return False
+                if self.num_threads > self.limit:  # others may have ended meanwhile
+                    self.num_threads -= 1
+                    return False
         return True
 
     # -- other libraries' threads
@@ -232,15 +233,15 @@ class Pool(Permits):
 
     def started(self) -> list[Fork]:
         """Return the kernels that have started and whose body has not ended."""
-        forks = []
+        forks: dict[Fork, None] = {}  # in order, and each once: a thread of an executor may stand for a pool thread
         with lock:
             for slot in all_slots:
                 fork = slot.fork
                 while fork is not None:
                     if fork.pool is self:
-                        forks.append(fork)
+                        forks[fork] = None
                     fork = fork.outer
-        return forks
+        return list(forks)
 
     def close(self) -> None:
         """Let the threads end once the queue is empty."""
