@@ -62,7 +62,7 @@ class BlasHold:
         self._controllers: dict[str, Any] = {}  # by file
         self._before: dict[str, int | None] = {}  # what each had when it was found
         self._openmp: tuple[_OpenMP, ...] = ()
-        self._num_modules = -1
+        self.num_modules = -1  #: that were imported when all were held last: more, and there may be new libraries
         self._limit: int | None = None
         self._is_applying = self._is_stale = False
         self._num_changes = 0
@@ -71,21 +71,21 @@ class BlasHold:
     def wish(self, key: int, num_threads: int) -> None:
         """Note that an open runtime wants all libraries held; nothing is touched before `hold`."""
         self._wishes[key] = num_threads
-        self._num_modules = -1
+        self.num_modules = -1
 
     def forget(self, key: int) -> None:
         """Take a wish back; nothing is touched before `settle` or `hold`, so a destructor may do it."""
         self._wishes.pop(key, None)
-        self._num_modules = -1
+        self.num_modules = -1
 
     def settle(self) -> None:
         """Follow the wishes that are left; with the last gone, give all libraries what they had."""
-        if self._limit is not None and self._num_modules < 0:
+        if self._limit is not None and self.num_modules < 0:
             self._apply()
 
     def hold(self) -> None:
         """Hold what is not held yet; one comparison when no module was imported since."""
-        if len(sys.modules) != self._num_modules:
+        if len(sys.modules) != self.num_modules:
             self._apply()
 
     def _apply(self) -> None:
@@ -115,8 +115,8 @@ class BlasHold:
 
     def _hold_at(self, limit: int) -> None:
         num_modules = len(sys.modules)
-        changed = limit != self._limit or self._num_modules < 0
-        self._num_modules = -1  # until it is done: Ctrl-C may come
+        changed = limit != self._limit or self.num_modules < 0
+        self.num_modules = -1  # until it is done: Ctrl-C may come
         self._limit = limit
         for controller in ThreadpoolController().lib_controllers:
             if controller.filepath not in self._controllers:
@@ -130,7 +130,7 @@ class BlasHold:
             if self._openmp:
                 self._num_changes += 1
                 self.generation = self._num_changes
-        self._num_modules = num_modules
+        self.num_modules = num_modules
 
     def _give_back(self) -> None:
         for path, controller in self._controllers.items():

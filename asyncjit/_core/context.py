@@ -16,7 +16,8 @@ from __future__ import annotations
 import contextvars
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -58,7 +59,8 @@ class Instrument:
         """Note that the body of `fork` has ended, or will never start."""
 
 
-class Environment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Environment:
     """What a scope hands down: one immutable record, shared by all forks made in the same place."""
 
     deadline: float | None = None  #: in seconds of the runtime's clock
@@ -67,15 +69,17 @@ class Environment(NamedTuple):
 
 
 ROOT = Environment()
+ROOM = 32  # chosen: how many children a scope has before it looks which of them have ended
 
 
 class Scope:
     """A node of the tree of who forked whom.
 
-    `children` are the forks below whose *bodies* have not ended. `cause` is set once the scope is cancelled, to the
-    exception class that tells why. `task` is the asyncio task that runs this scope's code, if one does. `blocked` is
-    the wait its code sleeps in, so that a cancel can end it; `waits_for` is the future it waits for, asleep or running
-    it in place, so that a deadlock can be told.
+    `children` are the forks below; those whose *bodies* have ended are dropped now and then, as their number doubles,
+    which is cheaper than to have each of them say goodbye. A scope that `counts` has none but unended ones. `cause` is
+    set once the scope is cancelled, to the exception class that tells why. `task` is the asyncio task that runs this
+    scope's code, if one does. `blocked` is the wait its code sleeps in, so that a cancel can end it; `waits_for` is the
+    future it waits for, asleep or running it in place, so that a deadlock can be told.
     """
 
     __slots__ = (
@@ -87,17 +91,20 @@ class Scope:
         "env",
         "instruments",
         "parent",
+        "room",
         "runtime",
         "task",
         "waits_for",
     )
+
+    counts = False
 
     def __init__(self, parent: Scope | None, runtime: Any, env: Environment) -> None:
         self.parent = parent
         self.runtime = runtime
         self.env = env
         self.instruments = env.instruments
-        self.children: set[Any] | None = None
+        self.children: Any = None
         self.cause: type[Exception] | None = None
         self.task: Task[Any] | None = None
         self.blocked: Any = None
@@ -110,10 +117,19 @@ class Scope:
         while scope is not None and scope.ended:
             scope = scope.parent
         if scope is not None:
-            if scope.children is None:
-                scope.children = set()
-            scope.children.add(fork)
+            scope.take_in(fork)
         return scope
+
+    def take_in(self, fork: Any) -> None:
+        """Add a child. Under the lock."""
+        if self.children is None:
+            self.children = [fork]
+            self.room = ROOM
+        else:
+            self.children.append(fork)
+            if len(self.children) > self.room:
+                self.children = [child for child in self.children if not child.ended]
+                self.room = max(ROOM, 2 * len(self.children))
 
     def open_below(self, above: Scope | None) -> None:
         """Put a stretch of code into the tree: a cancel from above reaches its waits and what is forked in it."""
@@ -134,9 +150,12 @@ class Scope:
         return False
 
     def leave(self, fork: Any) -> None:
-        """Take note that the body of the child `fork` has ended. Under the lock."""
-        if self.children is not None:
-            self.children.discard(fork)
+        """Drop a child now: a stretch of code, or any child of a scope that counts. Under the lock."""
+        children: Any = self.children or ()
+        for index in range(len(children) - 1, -1, -1):  # a stretch is among the last
+            if children[index] is fork:
+                del children[index]
+                break
 
     def end(self) -> None:
         """Take note that this scope's own code has ended: its unfinished forks go to its parent.
@@ -146,7 +165,8 @@ class Scope:
         with lock:
             self.ended = True
             for fork in tuple(self.children or ()):
-                fork.parent = self.adopt(fork)
+                if not fork.ended:
+                    fork.parent = self.adopt(fork)
             self.children = None
 
     def cancel_below(self, cause: type[Exception]) -> None:

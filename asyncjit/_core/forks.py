@@ -17,6 +17,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from sys import modules
 from types import CoroutineType, FrameType
 from typing import Any
 
@@ -119,7 +120,7 @@ class Fork(Scope):
             return
         if future is None or outer is self or (slot.depth >= MAX_DEPTH and not self.is_inline):
             return
-        if pool.holds_blas and (pool.running == 0 or slot.blas_generation != blas.generation):
+        if pool.holds_blas and (slot.blas_generation != blas.generation or len(modules) != blas.num_modules):
             pool.prepare(slot)
         try:
             with lock:
@@ -222,34 +223,40 @@ class Fork(Scope):
         pool = self.pool
         with lock:
             if slot.fork is self:
+                parent = self.parent
                 slot.fork = outer
                 slot.ending = self
-                self.outer = None
                 if state == FINISHED and future._state == RUNNING:
                     future._state = FINISHED
                     future._content = value
                     pool.finished += 1
+                    if self.children is None and not self.instruments and (parent is None or not parent.counts):
+                        self.ended = True  # a leaf, and nobody but its waiters wants to know
                 else:
                     self.settle_locked(future, state, value)
                 heir = future._heir
-                if (
-                    slot.depth == 0
-                ):  # a pool thread: it keeps its permit for the next kernel, unless a waiter inherits it
-                    if heir is not None and heir.permits is pool and not heir.granted:
-                        heir.granted = True
-                        slot.permit = None
-                else:
+                if heir is not None and (heir.permits is not pool or heir.granted):
+                    heir = None
+                if slot.depth:
                     slot.depth -= 1
-                    if before is not pool:
+                    self.outer = None
+                    if before is not pool:  # a thread that only lent itself gives the permit back
                         slot.permit = before
-                        if heir is not None and heir.permits is pool and not heir.granted:
+                        if heir is not None:
                             heir.granted = True
                         else:
                             pool.running -= 1
                         if before is not None:
                             before.running += 1
                             before.blocked -= 1
-        self.end_body(future)
+                elif heir is not None:  # a pool thread keeps its permit, unless a waiter inherits it
+                    heir.granted = True
+                    slot.permit = None
+        if future._waiters is not None or not self.ended:
+            self.end_body(future)
+        self.future = None
+        if pool.idle_cells:
+            pool.tell_idle()
         if before is not pool and pool.queued:
             pool.replenish()
         slot.ending = None
@@ -273,10 +280,7 @@ class Fork(Scope):
         if future._waiters is not None:
             future._notify()
         if not self.ended:
-            if self.parent is None and self.children is None and not self.instruments and not self.is_async:
-                self.ended = True  # a leaf that nobody but its waiter knows
-            else:
-                self._leave_tree(future)
+            self._leave_tree(future)
         self.future = None
         if self.pool.idle_cells:
             self.pool.tell_idle()
@@ -287,10 +291,8 @@ class Fork(Scope):
         if future._state != FINISHED and self.children:
             self.cancel_below(self.cause or self._default_cause())
         with lock:
-            if self.children:
-                self.end()  # its unfinished forks go to its parent, before it leaves
-            self.ended = True
-            if self.parent is not None:
+            self.end()  # its unfinished forks go to its parent, before it leaves
+            if self.parent is not None and self.parent.counts:
                 self.parent.leave(self)
         if self.is_async:
             hosting.leave(self)

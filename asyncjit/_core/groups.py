@@ -7,6 +7,7 @@ import contextvars
 import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -30,6 +31,7 @@ class GroupScope(Scope):
     """The scope of a group: the parent of what is forked in it."""
 
     __slots__ = ("empty", "errors", "host")
+    counts = True
 
     def __init__(self, above: Scope | None) -> None:
         super().__init__(above, above.runtime if above is not None else None, above.env if above is not None else ROOT)
@@ -52,9 +54,16 @@ class GroupScope(Scope):
             if host is not None:
                 _cancel_from_anywhere(host)
 
+    def take_in(self, fork: Any) -> None:
+        """Add a child."""
+        if self.children is None:
+            self.children = set()
+        self.children.add(fork)
+
     def leave(self, fork: Any) -> None:
         """Take note that a child's body has ended; tell who waits for the last."""
-        super().leave(fork)
+        if self.children is not None:
+            self.children.discard(fork)
         if not self.children and self.empty is not None:
             self.empty._settle(FINISHED, None)
 
@@ -243,7 +252,7 @@ class fail_after:  # noqa: N801  # used like a function, as anyio's is
             deadline = current_runtime().clock() + self._seconds
             if env.deadline is not None:
                 deadline = min(deadline, env.deadline)
-        scope = Scope(above, above.runtime if above is not None else current_runtime(), env._replace(deadline=deadline))
+        scope = Scope(above, above.runtime if above is not None else current_runtime(), replace(env, deadline=deadline))
         if above is not None:
             scope.task, scope.instruments = above.task, above.instruments
             scope.open_below(above)

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from sys import modules
 
 from asyncjit._core.blas import blas
 from asyncjit._core.cell import FINISHED, PENDING, RUNNING, Cell, new_bell, ring
@@ -118,7 +119,7 @@ class Pool(Permits):
             fork = self._claim(slot) if slot.permit is self or self.running < self.limit else None
         if fork is None:
             return self._park(slot)
-        if self.holds_blas and (self.running == 1 or slot.blas_generation != blas.generation):
+        if self.holds_blas and (slot.blas_generation != blas.generation or len(modules) != blas.num_modules):
             self.prepare(slot)
         fork.execute(slot, fork.future, None, self)
         return True
@@ -170,7 +171,7 @@ class Pool(Permits):
     def prepare(self, slot: ThreadSlot) -> None:
         """Hold BLAS and OpenMP before a kernel starts: for the process when the pool gets busy, and for this thread."""
         if self.holds_blas:
-            if self.running <= 1:
+            if self.running <= 1 or blas.num_modules < 0:  # a scan for what was imported meanwhile takes milliseconds
                 blas.hold()
             if slot.blas_generation != blas.generation:
                 blas.enter_thread(slot)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+from dataclasses import replace
 from typing import Any
 
 from asyncjit._core.context import ROOT, Scope, current, this_thread
@@ -44,14 +45,14 @@ def here(loop: asyncio.AbstractEventLoop | None) -> Scope | None:
         return scope
     task = current_task(loop)
     if task is None or (scope is not None and scope.task is task):
-        return scope if scope is not None else Scope(None, None, ROOT._replace(inbox=inbox_of(loop)))
+        return scope if scope is not None else Scope(None, None, replace(ROOT, inbox=inbox_of(loop)))
     return _scope_of_task(task, scope, loop)
 
 
 def _scope_of_task(task: asyncio.Task[Any], above: Scope | None, loop: asyncio.AbstractEventLoop) -> Scope:
     while above is not None and above.ended:
         above = above.parent
-    env = (ROOT if above is None else above.env)._replace(inbox=inbox_of(loop))
+    env = replace((ROOT if above is None else above.env), inbox=inbox_of(loop))
     scope = TaskScope(above, above.runtime if above is not None else None, env)
     scope.cause = above.cause if above is not None else None
     scope.task = task

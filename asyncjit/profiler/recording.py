@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Token
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -74,7 +75,7 @@ class profile(Instrument):  # noqa: N801  # torch's name
             raise RuntimeError("Profiler context manager is not reentrant: make a new profile() for each block")
         above = here(asyncio._get_running_loop())
         env = above.env if above is not None else ROOT
-        env = env._replace(instruments=(*env.instruments, self))
+        env = replace(env, instruments=(*env.instruments, self))
         scope = Scope(above, above.runtime if above is not None else None, env)
         if above is not None:
             scope.task = above.task

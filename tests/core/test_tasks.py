@@ -17,7 +17,8 @@ class FakeFork:
 
     def __init__(self) -> None:
         self.parent: Scope | None = None
-        self.children: set[Any] | None = None
+        self.children: Any = None
+        self.ended = False
         self.cause: type[Exception] | None = None
         self.blocked = None
         self.told: list[type[Exception]] = []
@@ -98,7 +99,7 @@ async def test_a_task_that_returns_hands_its_forks_to_its_parent() -> None:
     await asyncio.create_task(child())
     await asyncio.sleep(0)
     assert fork.parent is scope
-    assert scope.children == {fork}
+    assert scope.children == [fork]
     assert fork.told == []
     scope.leave(fork)
 
