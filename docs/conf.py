@@ -1,6 +1,5 @@
 """Sphinx: MyST pages, and a reference made from numpydoc docstrings. Built with warnings as errors."""
 
-import logging
 from typing import Any
 
 from pygments.lexers.special import TextLexer
@@ -30,8 +29,3 @@ html_title = f"asyncjit {release}"
 
 def setup(app: Any) -> None:
     app.add_lexer("layers", TextLexer)  # the table in explanation/design.md, read by tests/test_layers.py
-
-    # A section of the index may have no page yet. suppress_warnings cannot say so: Sphinx 9.0 gives this
-    # warning a subtype and no type.
-    toctree_logger = logging.getLogger("sphinx.sphinx.directives.other")
-    toctree_logger.addFilter(lambda record: getattr(record, "subtype", None) != "empty_glob")

@@ -3,7 +3,8 @@
 The blocks of a page run in order and share their names. A fence whose info string is exactly ``python``
 runs: as a doctest where it starts with ``>>>``, else as a script; a ``text`` fence that comes next, with at
 most one line of prose between, is what that script has to print (``...`` stands for anything). A fence that
-is shown but not run says ``python norun``.
+is shown but not run says ``python norun``. A page runs in an empty folder, and the default runtime is closed
+behind it.
 """
 
 import doctest
