@@ -14,10 +14,12 @@ Where things are::
     _core/future.py     Future
     _core/cheap.py      which kernels a loop may run itself
     _core/hosting.py    coroutine forks and the tasks that drive them
-    _core/forks.py      one forked call: claim, run, finish, cancel
+    _core/nodes.py      a fork in the tree: how its body ends, cancelling
+    _core/forks.py      one forked call: claim, run, finish
     _core/blas.py       BLAS and OpenMP held at one thread
     _core/pool.py       the queue and the threads
-    _core/runtime.py    Runtime, the current one, closing, exit
+    _core/runtime.py    Runtime, closing
+    _core/process.py    the current runtime, the default one, exit, os.fork
     _core/settings.py   thread counts, parallel_info
     _core/forking.py    fork, check_cancelled
     _core/gathering.py  collect_all and what waits for many
@@ -34,7 +36,8 @@ from asyncjit._core.forking import check_cancelled, fork
 from asyncjit._core.future import Future
 from asyncjit._core.gathering import collect_all
 from asyncjit._core.groups import fail_after, fork_group
-from asyncjit._core.runtime import Runtime, Statistics, close, current_runtime
+from asyncjit._core.process import close, current_runtime
+from asyncjit._core.runtime import Runtime, Statistics
 from asyncjit._core.settings import (
     get_num_interop_threads,
     get_num_threads,

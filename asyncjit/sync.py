@@ -16,7 +16,8 @@ from asyncjit._core.forking import check_cancelled, fork
 from asyncjit._core.future import Future
 from asyncjit._core.gathering import collect_all
 from asyncjit._core.groups import fail_after, fork_group
-from asyncjit._core.runtime import Runtime, Statistics, close, current_runtime
+from asyncjit._core.process import close, current_runtime
+from asyncjit._core.runtime import Runtime, Statistics
 from asyncjit._core.settings import (
     get_num_interop_threads,
     get_num_threads,

@@ -77,6 +77,8 @@ class ManualClock:
 class deterministic:  # noqa: N801  # used like a function
     """Run the block, and all it forks, one piece at a time in an order drawn from `seed`.
 
+    A blocking wait without a timeout runs its target in place, as on threads: what is only waited for so has one order.
+
     The block's target is a `Runtime` with one inter-op thread and a `ManualClock`, current inside the block.
 
     Parameters

@@ -14,7 +14,7 @@ from asyncjit._core.cell import CANCELLED, FAILED
 from asyncjit._core.forking import start
 from asyncjit._core.future import Future
 from asyncjit._core.gathering import Arrivals, checked, checked_all, gather
-from asyncjit._core.runtime import current_runtime
+from asyncjit._core.process import current_runtime
 from asyncjit._core.tasks import here, require_loop
 from asyncjit.cpus import positive_count
 

@@ -17,7 +17,7 @@ import contextvars
 import threading
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -30,6 +30,8 @@ class Process:
 
     generation = 0  #: of `os.fork`: in a child nobody completes the futures it inherits
     runtime: Any = None  #: what code outside of every scope forks on, once that is known
+    open: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()  #: the runtimes
+    entered: ClassVar[list[Any]] = []  #: those that were entered, in that order; guarded by the lock
     is_exiting = False  #: the interpreter ends: nothing new starts
 
 
@@ -98,6 +100,7 @@ class Scope:
     )
 
     counts = False
+    room: int  # how many children there may be before those that have ended are dropped
 
     def __init__(self, parent: Scope | None, runtime: Any, env: Environment) -> None:
         self.parent = parent
@@ -117,19 +120,17 @@ class Scope:
         while scope is not None and scope.ended:
             scope = scope.parent
         if scope is not None:
-            scope.take_in(fork)
+            if scope.counts:
+                scope.count(fork)
+            elif scope.children is None:
+                scope.children = [fork]
+                scope.room = ROOM
+            else:
+                scope.children.append(fork)
+                if len(scope.children) > scope.room:
+                    scope.children = [child for child in scope.children if not child.ended]
+                    scope.room = max(ROOM, 2 * len(scope.children))
         return scope
-
-    def take_in(self, fork: Any) -> None:
-        """Add a child. Under the lock."""
-        if self.children is None:
-            self.children = [fork]
-            self.room = ROOM
-        else:
-            self.children.append(fork)
-            if len(self.children) > self.room:
-                self.children = [child for child in self.children if not child.ended]
-                self.room = max(ROOM, 2 * len(self.children))
 
     def open_below(self, above: Scope | None) -> None:
         """Put a stretch of code into the tree: a cancel from above reaches its waits and what is forked in it."""
@@ -148,6 +149,10 @@ class Scope:
     def cancel_body(self, cause: type[Exception]) -> bool:
         """Do nothing: a stretch of code sees its cancel in its waits; forks override this."""
         return False
+
+    def count(self, fork: Any) -> None:
+        """Add a child of a scope that counts. Under the lock."""
+        raise NotImplementedError
 
     def leave(self, fork: Any) -> None:
         """Drop a child now: a stretch of code, or any child of a scope that counts. Under the lock."""

@@ -17,7 +17,7 @@ from asyncjit._core import hosting
 from asyncjit._core.context import ROOT, Process, Scope, current, lock, this_thread
 from asyncjit._core.forks import Fork
 from asyncjit._core.future import Future
-from asyncjit._core.runtime import current_runtime
+from asyncjit._core.process import current_runtime
 from asyncjit._core.tasks import here
 from asyncjit._core.waiting import refuse_cancelled
 from asyncjit.errors import Overloaded

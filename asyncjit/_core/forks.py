@@ -3,11 +3,11 @@
 A `Fork` is what the queue holds, the node of the tree and the scope its body runs in; its `Future` is the value
 alone, so that neither a queue entry claimed elsewhere nor a context kept somewhere pins arguments or a result.
 
-How a kernel travels: `submit` makes it and queues it; a pool thread (`pool.py`) or a waiter (`run_in_place`) *claims*
-it, which is PENDING → RUNNING in one section under the lock, together with the permit; `execute` runs it in its own
-context; `finish` settles the future, passes the permit on and leaves the tree. `finish` may be interrupted by Ctrl-C
-on the main thread anywhere between its sections, so each of its steps can be done twice; `slot.fork` and
-`slot.ending` tell what is still to do.
+How a kernel travels: `forking.start` makes it and queues it; a pool thread (`pool.py`) or a waiter (`run_in_place`)
+*claims* it, which is PENDING → RUNNING in one section under the lock, together with the permit; `execute` runs it in
+its own context; `finish` settles the future, passes the permit on and, with `nodes.py`, leaves the tree. `finish` may
+be interrupted by Ctrl-C on the main thread anywhere between its sections, so each of its steps can be done twice;
+`slot.fork` and `slot.ending` tell what is still to do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from sys import modules
 from types import CoroutineType, FrameType
 from typing import Any
@@ -25,36 +24,23 @@ from numpy import ufunc
 
 from asyncjit._core import hosting
 from asyncjit._core.blas import blas
-from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, Failure
+from asyncjit._core.cell import CANCELLED, FINISHED, PENDING, RUNNING
 from asyncjit._core.cheap import COSTS
 from asyncjit._core.context import Environment, Scope, ThreadSlot, current, lock
 from asyncjit._core.future import Future
 from asyncjit._core.loops import Inbox
+from asyncjit._core.nodes import Node, name_of
 from asyncjit.errors import DeadlineExceeded, ForkCancelled
 
 MAX_DEPTH = 32  # specified by the design: in-place runs nest at most so deep, then block; 245 met the recursion limit
-TIMER_SLACK_S = 0.002  # measured: uvloop's timers count in milliseconds, and fire up to one early
 
 NO_KWARGS: dict[str, Any] = {}
 
 
-class Fork(Scope):
+class Fork(Node):
     """One forked call; see the module's docstring."""
 
-    __slots__ = (
-        "args",
-        "code",
-        "context",
-        "coroutine",
-        "fn",
-        "future",
-        "instruction",
-        "is_async",
-        "kwargs",
-        "name",
-        "outer",
-        "pool",
-    )
+    __slots__ = ("outer",)
 
     def __init__(
         self,
@@ -72,8 +58,7 @@ class Fork(Scope):
         self.env = env
         self.instruments = env.instruments
         self.children = self.cause = self.task = self.blocked = self.waits_for = None
-        self.coroutine: Any = None
-        self.name: Any = None
+        self.coroutine = self.name = None
         self.outer: Fork | None = None  # the kernel that waits for this one, which runs in place in its thread
         self.ended = self.is_async = False
         self.fn = fn
@@ -81,8 +66,8 @@ class Fork(Scope):
         self.kwargs = kwargs or NO_KWARGS  # an empty dict for each of a million pending forks would be 64 MB
         self.code = frame.f_code
         self.instruction = frame.f_lasti
-        self.context: contextvars.Context | None = contextvars.copy_context()
-        self.future: Any = Future(self)
+        self.context = contextvars.copy_context()
+        self.future = Future(self)
 
     # -- what a waiter asks of its target's source
 
@@ -94,20 +79,6 @@ class Fork(Scope):
     def is_cheap(self, inbox: Inbox) -> bool:
         """Whether a loop may run this kernel itself, in what is left of its turn's budget."""
         return self.runtime.loop_runs_cheap and COSTS.is_cheap(self.fn, self.args, self.kwargs, inbox)
-
-    def describe(self) -> str:
-        """Name the call and the place of its fork."""
-        return f"the fork of {self.display_name()} ({self.site()})"
-
-    def display_name(self) -> str:
-        """Name the call, for people."""
-        return str(self.name or name_of(self.fn))
-
-    def site(self) -> str:
-        """Tell where it was forked: `forked at model.py:41 in forward`."""
-        code = self.code
-        line = next((n for a, b, n in code.co_lines() if a <= self.instruction < b), code.co_firstlineno)
-        return f"forked at {Path(code.co_filename).name}:{line} in {code.co_name}"
 
     # -- running
 
@@ -160,7 +131,7 @@ class Fork(Scope):
         env = self.env
         fn, args, kwargs, context = self.fn, self.args, self.kwargs, self.context
         self.name = getattr(fn, "__qualname__", None) or name_of(fn)
-        self.fn = self.args = self.kwargs = self.context = None  # type: ignore[assignment]  # they go with the body
+        self.fn = self.args = self.kwargs = self.context = None  # they go with the body
         if env.deadline is not None and self.runtime.clock() >= env.deadline:
             self.finish(slot, future, outer, before, CANCELLED, DeadlineExceeded)
             return
@@ -195,24 +166,6 @@ class Fork(Scope):
             finally:
                 del interrupt
 
-    def outcome_of(self, error: BaseException) -> tuple[int, Any]:
-        """Return the state and content of a body that raised: a note names the fork's site, once per site."""
-        if isinstance(error, asyncio.CancelledError):
-            return CANCELLED, self.cause or ForkCancelled
-        traceback = error.__traceback__
-        while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
-            traceback = traceback.tb_next  # our own frames say nothing
-        error.__traceback__ = traceback
-        failure = Failure(error, self.describe())
-        error = failure.error  # a RuntimeError in place of a StopIteration
-        note = self.site()
-        try:
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-        except Exception:  # an error that takes no notes travels without
-            pass
-        return FAILED, failure
-
     def finish(
         self, slot: ThreadSlot, future: Future[Any], outer: Fork | None, before: Any, state: int, value: Any
     ) -> None:
@@ -220,7 +173,7 @@ class Fork(Scope):
 
         `outer` and `before` are the kernel and the permit that a thread which ran it in place goes on with.
         """
-        pool = self.pool
+        pool, is_leaf = self.pool, False
         with lock:
             if slot.fork is self:
                 parent = self.parent
@@ -231,7 +184,7 @@ class Fork(Scope):
                     future._content = value
                     pool.finished += 1
                     if self.children is None and not self.instruments and (parent is None or not parent.counts):
-                        self.ended = True  # a leaf, and nobody but its waiters wants to know
+                        self.ended = is_leaf = True  # nobody but its waiters wants to know
                 else:
                     self.settle_locked(future, state, value)
                 heir = future._heir
@@ -252,101 +205,16 @@ class Fork(Scope):
                 elif heir is not None:  # a pool thread keeps its permit, unless a waiter inherits it
                     heir.granted = True
                     slot.permit = None
-        if future._waiters is not None or not self.ended:
+        if not is_leaf:
             self.end_body(future)
+        elif future._waiters is not None:
+            future._notify()
         self.future = None
         if pool.idle_cells:
             pool.tell_idle()
         if before is not pool and pool.queued:
             pool.replenish()
         slot.ending = None
-
-    def settle_locked(self, future: Any, state: int, value: Any) -> None:
-        """Complete the future unless it was cancelled meanwhile, and count. Under the lock; nobody is told yet."""
-        if future._state == RUNNING:
-            future._state = state
-            future._content = value
-            if state == FINISHED:
-                self.pool.finished += 1
-            elif state == FAILED:
-                self.pool.failed += 1
-            else:
-                self.pool.cancelled += 1
-        elif state == FAILED:
-            value.is_retrieved = True  # cancelled while it ran: nobody can ask for the error
-
-    def end_body(self, future: Any) -> None:
-        """Tell all concerned that the body has ended, or will never start."""
-        if future._waiters is not None:
-            future._notify()
-        if not self.ended:
-            self._leave_tree(future)
-        self.future = None
-        if self.pool.idle_cells:
-            self.pool.tell_idle()
-
-    def _leave_tree(self, future: Any) -> None:
-        if future._state == FAILED and self.parent is not None:
-            self.parent.failed(self, future._content.error)
-        if future._state != FINISHED and self.children:
-            self.cancel_below(self.cause or self._default_cause())
-        with lock:
-            self.end()  # its unfinished forks go to its parent, before it leaves
-            if self.parent is not None and self.parent.counts:
-                self.parent.leave(self)
-        if self.is_async:
-            hosting.leave(self)
-        for instrument in self.instruments:
-            instrument.ended(self)
-
-    # -- cancelling
-
-    def cancel(self, cause: type[Exception] | None) -> bool:
-        """Cancel this fork and all below; return whether it was not done. By default a passed deadline is the cause."""
-        if cause is None:
-            cause = self._default_cause()
-        is_cancelled = self.cancel_body(cause)
-        if is_cancelled:
-            self.cancel_below(cause)
-        return is_cancelled
-
-    def _default_cause(self) -> type[Exception]:
-        deadline = self.env.deadline
-        passed = deadline is not None and self.runtime.clock() >= deadline - TIMER_SLACK_S
-        return DeadlineExceeded if passed else ForkCancelled
-
-    def cancel_body(self, cause: type[Exception]) -> bool:
-        """Cancel this fork alone; what is below is the caller's to cancel."""
-        future = self.future
-        if future is None:
-            return False
-        with lock:
-            state = future._state
-            if state >= FINISHED:
-                return False
-            self.cause = self.cause or cause
-            is_hosted = state == RUNNING and self.coroutine is not None
-            if not is_hosted:
-                future._state = CANCELLED
-                future._content = cause
-                self.pool.cancelled += 1
-                if state == PENDING and not self.is_async:
-                    self.pool.queued -= 1
-        if is_hosted:
-            hosting.cancel_task(self)
-        elif state == PENDING:
-            self.name = name_of(self.fn)
-            self.fn = self.args = self.kwargs = self.context = None  # type: ignore[assignment]
-            self.end_body(future)
-        else:
-            future._notify()
-        return True
-
-    def refuse(self) -> None:
-        """Take note that the fork could not be made: nobody has its future, and only instruments know it."""
-        self.future._state = CANCELLED
-        for instrument in self.instruments:
-            instrument.ended(self)
 
     # -- coroutines
 
@@ -389,10 +257,3 @@ def _enter(fork: Fork, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: di
 
 def _is_main_thread() -> bool:
     return threading.get_ident() == threading.main_thread().ident
-
-
-def name_of(fn: Any) -> str:
-    """Return the name of a callable for people."""
-    while hasattr(fn, "func"):  # functools.partial
-        fn = fn.func
-    return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__

@@ -18,7 +18,7 @@ from asyncjit._core.cell import FINISHED
 from asyncjit._core.context import ROOT, Scope, current, lock, this_thread
 from asyncjit._core.forking import start
 from asyncjit._core.future import Future
-from asyncjit._core.runtime import current_runtime
+from asyncjit._core.process import current_runtime
 from asyncjit._core.tasks import here, refuse_loop
 from asyncjit._core.waiting import _sleep, _suspend, block
 from asyncjit.errors import DeadlineExceeded, ForkCancelled, InvalidStateError
@@ -30,21 +30,24 @@ T = TypeVar("T")
 class GroupScope(Scope):
     """The scope of a group: the parent of what is forked in it."""
 
-    __slots__ = ("empty", "errors", "host")
+    __slots__ = ("empty", "errors", "guests", "host")
     counts = True
 
     def __init__(self, above: Scope | None) -> None:
         super().__init__(above, above.runtime if above is not None else None, above.env if above is not None else ROOT)
         self.task = above.task if above is not None else None
         self.open_below(above)
-        self.errors: list[BaseException] = []
+        self.errors: dict[Any, BaseException] = {}  # by fork; told twice if Ctrl-C falls into the telling
+        self.guests: set[Any] = set()  # forks that its block made by itself
         self.empty: Future[None] | None = None  # settled when the last child's body has ended
         self.host: asyncio.Task[Any] | None = None  # the task inside the body, to be interrupted by the first error
 
     def failed(self, fork: Any, error: BaseException) -> None:
         """Cancel the rest on the first error, and interrupt the body."""
         with lock:
-            self.errors.append(error)
+            if fork in self.guests:
+                return
+            self.errors[fork] = error
             is_first = len(self.errors) == 1
             host = self.host
         if fork.future is not None:
@@ -54,18 +57,39 @@ class GroupScope(Scope):
             if host is not None:
                 _cancel_from_anywhere(host)
 
-    def take_in(self, fork: Any) -> None:
+    def count(self, fork: Any) -> None:
         """Add a child."""
         if self.children is None:
-            self.children = set()
-        self.children.add(fork)
+            self.children = {}
+        self.children[fork] = None
 
     def leave(self, fork: Any) -> None:
         """Take note that a child's body has ended; tell who waits for the last."""
         if self.children is not None:
-            self.children.discard(fork)
+            self.children.pop(fork, None)
         if not self.children and self.empty is not None:
             self.empty._settle(FINISHED, None)
+
+
+class BlockScope(Scope):
+    """The scope of the code in a group's block: cancelled with the group, which waits for what it forks by itself.
+
+    But an error of such a fork is for whoever waits for it, and not the group's.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, group: GroupScope) -> None:
+        super().__init__(group, group.runtime, group.env)
+        self.task = group.task
+        self.open_below(group)
+
+    def end(self) -> None:
+        """Hand the unfinished forks of the block to the group, as guests."""
+        with lock:
+            if isinstance(self.parent, GroupScope):
+                self.parent.guests.update(self.children or ())
+            super().end()
 
 
 @types.coroutine
@@ -100,6 +124,7 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
 
     def __init__(self) -> None:
         self._scope: GroupScope | None = None
+        self._block: BlockScope | None = None
         self._token: contextvars.Token[Scope | None] | None = None
 
     @overload
@@ -129,7 +154,8 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         if self._scope is not None:
             raise InvalidStateError("this fork_group was entered before: make a new one for each block")
         self._scope = GroupScope(above)
-        self._token = current.set(self._scope)
+        self._block = BlockScope(self._scope)
+        self._token = current.set(self._block)
 
     def __enter__(self) -> fork_group:
         refuse_loop("`with fork_group()`", "async with fork_group()")
@@ -190,12 +216,13 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         return error is None
 
     def _leave(self, error: BaseException | None) -> GroupScope:
-        scope = self._scope
-        if scope is None or self._token is None:
+        scope, block = self._scope, self._block
+        if scope is None or block is None or self._token is None:
             raise InvalidStateError("this fork_group was left before it was entered")
         current.reset(self._token)
         if error is not None:
             scope.cancel_below(ForkCancelled)
+        block.close()
         return scope
 
     @staticmethod
@@ -210,7 +237,7 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
 
     @staticmethod
     def _raise(scope: GroupScope, error: BaseException | None) -> None:
-        errors = list(scope.errors)
+        errors = list(scope.errors.values())
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             return  # it goes on by itself
         if error is not None and not (errors and isinstance(error, ForkCancelled)) and error not in errors:

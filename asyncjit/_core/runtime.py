@@ -1,19 +1,11 @@
-"""`Runtime`: one inter-op pool with its settings, from its first use to its end; and which one is the current.
-
-There is one default runtime per process, made on first use. Entering a runtime makes it the process's current one until
-it is closed (the last entered that is still open), because a service's handlers do not see the context variables of its
-lifespan; `local=True` keeps it to the context. What runs inside a fork sees the fork's own runtime.
-"""
+"""`Runtime`: one inter-op pool with its settings, from its first use to its end."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import contextvars
 import os
-import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
@@ -25,16 +17,13 @@ import anyio
 
 from asyncjit import cpus
 from asyncjit._core.blas import blas
-from asyncjit._core.context import ROOT, Instrument, Process, Scope, current, lock, new_slot, this_thread
+from asyncjit._core.context import ROOT, Instrument, Process, Scope, current, lock, this_thread
 from asyncjit._core.facade import Facade
 from asyncjit._core.future import Future
-from asyncjit._core.loops import forget_loops
 from asyncjit._core.pool import InlinePool, Pool
 from asyncjit._core.tasks import here, refuse_loop
 from asyncjit._core.waiting import block, is_inside_machinery
 from asyncjit.errors import InvalidStateError, RuntimeClosed
-
-EXIT_GRACE_S = 1.0  # specified by the design: what running kernels get at interpreter exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +67,8 @@ class Runtime:
         Returns the time in seconds that deadlines are told in.
     instruments : iterable of Instrument
         What sees every fork of this runtime.
+    loop_runs_cheap : bool
+        Whether an event loop may run a ufunc or builtin itself that was measured to cost less than a hop to the pool.
     """
 
     def __init__(
@@ -121,7 +112,7 @@ class Runtime:
             blas.wish(id(self), wish)
         self._abandonment = weakref.finalize(self, _abandon, self.pool, self.facade, id(self))
         self._abandonment.atexit = False
-        _open.add(self)
+        Process.open.add(self)
 
     def _make_pool(self, limit: int, holds_blas: bool) -> Pool:
         return (InlinePool if self.inline else Pool)(limit, holds_blas=holds_blas)
@@ -186,7 +177,7 @@ class Runtime:
         self._token = current.set(inside)
         if not self._local:
             with lock:
-                _entered.append(self)
+                Process.entered.append(self)
                 Process.runtime = self
         return self
 
@@ -274,9 +265,9 @@ class Runtime:
             raise InvalidStateError(f"{self!r} can't be closed from inside one of its forks: it would wait for itself")
         with lock:
             self.is_closing, self.is_plain = True, False
-            if self in _entered:
-                _entered.remove(self)
-            Process.runtime = _entered[-1] if _entered else None
+            if self in Process.entered:
+                Process.entered.remove(self)
+            Process.runtime = Process.entered[-1] if Process.entered else None
         if cancel:
             for fork in self._unfinished():
                 fork.cancel(None)
@@ -334,67 +325,3 @@ def _is_inside(scope: Scope | None, runtime: Runtime) -> bool:
             return True
         scope = scope.parent
     return False
-
-
-_open: weakref.WeakSet[Runtime] = weakref.WeakSet()
-_entered: list[Runtime] = []  # in the order of entering; guarded by the lock
-_default: Runtime | None = None
-
-
-def current_runtime() -> Runtime:
-    """Return the runtime that a fork made here would use; makes the default one if there is no other."""
-    global _default  # the process's default is what this module is for
-    scope = current.get()
-    while scope is not None:
-        if scope.runtime is not None and not scope.runtime.is_closed:
-            return scope.runtime  # type: ignore[no-any-return]
-        scope = scope.parent
-    if _entered:
-        return _entered[-1]
-    runtime = _default
-    if runtime is None or runtime.is_closing:
-        with lock:
-            if _default is None or _default.is_closing:
-                _default = Runtime()
-            runtime = _default
-    Process.runtime = runtime
-    return runtime
-
-
-def close(*, cancel: bool = False, timeout: float | None = None) -> list[str]:
-    """Close the default runtime, if there is one; the next fork makes a fresh one. See `Runtime.close`."""
-    return [] if _default is None else _default.close(cancel=cancel, timeout=timeout)
-
-
-def _at_exit() -> None:
-    Process.is_exiting = True
-    dropped = sum(runtime.exit() for runtime in tuple(_open) if not runtime.is_closed)
-    if dropped:
-        warnings.warn(
-            f"asyncjit: {dropped} queued forks were dropped at interpreter exit", RuntimeWarning, stacklevel=1
-        )
-    deadline = time.monotonic() + EXIT_GRACE_S
-    bell = threading.Event()
-    while any(runtime.pool.running for runtime in _open) and time.monotonic() < deadline:
-        bell.wait(0.01)
-
-
-def _after_fork_in_child() -> None:
-    global _default
-    Process.generation += 1
-    lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library's own locks do
-    new_slot()
-    current.set(None)
-    _default = Process.runtime = None
-    for runtime in tuple(_open):
-        runtime.is_plain = False
-        runtime.pool.limit = 0  # no waiter claims what only the parent may run
-    _entered.clear()
-    _open.clear()
-    forget_loops()
-    blas.reset_after_fork()
-
-
-atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -7,7 +7,7 @@ import os
 
 from asyncjit._core.blas import blas
 from asyncjit._core.info import describe
-from asyncjit._core.runtime import current_runtime
+from asyncjit._core.process import current_runtime
 from asyncjit.cpus import usable_cpus
 
 

@@ -66,45 +66,33 @@ class BlockedThread:
 def block(cell: Cell, timeout: float | None = None) -> None:
     """Wait in this thread until `cell` is done; return when it is, raise when it can't be waited for any longer."""
     scope = current.get()
+    if scope is None or not scope.instruments:
+        _block(cell, timeout, scope)
+    else:
+        with watched(scope, this_thread().fork, cell):
+            _block(cell, timeout, scope)
+
+
+def _block(cell: Cell, timeout: float | None, scope: Scope | None) -> None:
+    if scope is not None and (scope.cause is not None or scope.env.deadline is not None):
+        refuse_cancelled(scope)
     slot = this_thread()
     owner = slot.fork
-    if scope is None and owner is None:  # a script
+    if owner is not None:
+        before, owner.waits_for = owner.waits_for, cell
+    try:
         source = cell._source
         if source is not None and (timeout is None or source.is_inline):
             source.run_in_place(slot)
+            if scope is not None and scope.env.deadline is not None:  # it may have passed meanwhile
+                refuse_cancelled(scope)
         if cell._state < FINISHED:
-            _sleep(cell, timeout, None, slot)
-        return
-    if scope is not None and scope.instruments:
-        with watched(scope, owner, cell):
-            _block_owner(cell, timeout, scope, slot, owner)
-    else:
-        _block_owner(cell, timeout, scope, slot, owner)
-
-
-def _block_owner(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot, owner: Any) -> None:
-    """Block while the fork `owner`, if there is one, shows what it waits for."""
-    if owner is None:
-        _block(cell, timeout, scope, slot, None)
-        return
-    before, owner.waits_for = owner.waits_for, cell
-    try:
-        _block(cell, timeout, scope, slot, owner)
+            if owner is not None:
+                refuse_deadlock(cell, owner)
+            _sleep(cell, timeout, scope, slot)
     finally:
-        owner.waits_for = before
-
-
-def _block(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot, owner: Any) -> None:
-    if scope is not None:
-        refuse_cancelled(scope)
-    source = cell._source
-    if source is not None and (timeout is None or source.is_inline):
-        source.run_in_place(slot)
-        if cell._state >= FINISHED:
-            return
-    if owner is not None:
-        refuse_deadlock(cell, owner)
-    _sleep(cell, timeout, scope, slot)
+        if owner is not None:
+            owner.waits_for = before
 
 
 def _sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot) -> None:

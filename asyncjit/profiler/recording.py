@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from asyncjit._core.context import ROOT, Instrument, Scope, current
-from asyncjit._core.runtime import current_runtime
+from asyncjit._core.process import current_runtime
 from asyncjit._core.tasks import here
 from asyncjit.profiler.chrome import write_trace
 from asyncjit.profiler.records import Strand, Task, Wait

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjit import check_cancelled, fail_after, fork, fork_group, sync
+from asyncjit import Future, check_cancelled, fail_after, fork, fork_group, sync
 from asyncjit._core.context import Scope, current
 from asyncjit._core.groups import GroupScope
 from asyncjit.errors import DeadlineExceeded, ForkCancelled, InvalidStateError
@@ -36,6 +36,12 @@ def here() -> Scope:
     return scope
 
 
+def parent_of(future: Future[Any]) -> Scope | None:
+    source: Any = future._source
+    parent: Scope | None = source.parent
+    return parent
+
+
 def cancel_seen() -> type[BaseException] | None:
     """Return what `check_cancelled` raises."""
     try:
@@ -49,8 +55,9 @@ def test_a_block_has_a_scope_of_its_own_and_leaves_it(runtime: sync.Runtime) -> 
     outside = here()
     for block in (sync.fork_group(), fail_after(5.0), fail_after(None)):
         with block:
+            above = here().parent
             assert here() is not outside
-            assert here().parent is outside
+            assert outside in (above, above.parent if above is not None else None)  # a group's block is below its group
         assert current.get() is outside
 
 
@@ -103,15 +110,39 @@ def test_a_group_hands_its_deadline_down(runtime: sync.Runtime) -> None:
 
 def test_a_fork_inside_of_a_block_is_below_its_scope(runtime: sync.Runtime) -> None:
     gate = Gate()
-    with sync.fork_group():
-        scope = here()
+    with sync.fork_group() as group:
+        scope = here().parent
         assert isinstance(scope, GroupScope)
-        future = fork(gate)
-        assert scope.children is not None
-        assert len(scope.children) == 1
+        future = group.fork(gate)
+        assert list(scope.children) == [here(), future._source]
         gate.open()
     assert not scope.children
     assert future.value() == "passed"
+
+
+def test_the_error_of_a_fork_that_the_block_makes_by_itself_is_not_the_groups(runtime: sync.Runtime) -> None:
+    gate = Gate()
+
+    def fail_late() -> None:
+        gate()
+        raise ValueError("late")
+
+    with sync.fork_group() as group:
+        with pytest.raises(ZeroDivisionError):
+            sync.call(divmod, 1, 0)
+        future = fork(fail_late)
+        group.fork(gate.open)
+    assert future.done()  # it was waited for
+    with pytest.raises(ValueError, match="late"):
+        future.result()
+
+
+def test_a_fork_that_the_block_makes_by_itself_is_cancelled_if_the_block_raises(runtime: sync.Runtime) -> None:
+    with pytest.raises(ExceptionGroup):
+        with sync.fork_group() as group:
+            future = fork(group.fork(Gate()).result)
+            raise ValueError("its own")
+    assert future.cancelled()
 
 
 def test_a_cancel_of_a_kernel_reaches_the_code_in_its_blocks(runtime: sync.Runtime) -> None:

@@ -111,14 +111,14 @@ def test_import_makes_no_runtime_and_asking_for_errors_makes_none_either() -> No
         """
         import threading
         import asyncjit
-        from asyncjit._core import runtime
-        assert runtime._default is None
+        from asyncjit._core import process
+        assert process._default is None
         try:
             asyncjit.fork(None)
         except TypeError:
             pass
         asyncjit.close()
-        assert runtime._default is None and threading.active_count() == 1
+        assert process._default is None and threading.active_count() == 1
         """
     )
 

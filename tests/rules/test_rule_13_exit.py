@@ -158,7 +158,7 @@ def test_nothing_new_starts_at_exit() -> None:
         script(
             """
 import atexit
-atexit.unregister(asyncjit._core.runtime._at_exit)
+atexit.unregister(asyncjit._core.process._at_exit)
 def late():
     threads = threading.active_count()
     for how in (fork, sync.fork):
@@ -168,7 +168,7 @@ def late():
             print("refused")
     assert threading.active_count() == threads
 atexit.register(late)  # handlers run last in, first out
-atexit.register(asyncjit._core.runtime._at_exit)
+atexit.register(asyncjit._core.process._at_exit)
 assert sync.wait(fork(int, "1")) == 1
 print(ENDING)
 """
@@ -182,7 +182,7 @@ def test_nothing_starts_at_exit_where_nothing_was_used_before() -> None:
         script(
             """
 import atexit
-atexit.unregister(asyncjit._core.runtime._at_exit)
+atexit.unregister(asyncjit._core.process._at_exit)
 def late():
     try:
         fork(os.write, 1, b"ran")
@@ -190,7 +190,7 @@ def late():
         print("refused")
     assert threading.active_count() == 1
 atexit.register(late)
-atexit.register(asyncjit._core.runtime._at_exit)
+atexit.register(asyncjit._core.process._at_exit)
 print(ENDING)
 """
         )
