@@ -12,7 +12,6 @@ from numpy import ufunc
 
 from asyncjit._core.awaiting import in_flight, values
 from asyncjit._core.cell import FINISHED
-from asyncjit._core.context import this_thread
 from asyncjit._core.forking import start
 from asyncjit._core.future import Future
 from asyncjit._core.gathering import Arrivals, checked, checked_all, gather
@@ -105,16 +104,10 @@ def as_completed(futs: Iterable[Future[T]]) -> Iterator[Future[T]]:
 def _as_completed(arrivals: Arrivals) -> Iterator[Future[Any]]:
     while arrivals.missing:
         future = arrivals.take()
-        if future is not None:
-            yield future
-            continue
-        for other in arrivals.futures:  # the debugger's mode: nobody else would run them
-            source = other._source
-            if source is not None and source.is_inline and other._state < FINISHED:
-                source.run_in_place(this_thread())
-                break
-        else:
+        if future is None:
             arrivals.next_cell().result()
+        else:
+            yield future
 
 
 @overload

@@ -239,7 +239,10 @@ class Fork(Node):
                     before.blocked -= 1
         if before is not pool:
             pool.replenish()
-        hosting.send(self)
+        if self.is_inline and self.env.inbox is None:
+            self._run_coroutine_in_place()
+        else:
+            hosting.send(self)
 
     def arrive(self) -> None:
         """Become a task of the loop whose thread this is."""

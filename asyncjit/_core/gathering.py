@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from asyncjit._core.cell import FAILED, FINISHED, Cell
-from asyncjit._core.context import lock
+from asyncjit._core.context import ThreadSlot, lock
 from asyncjit._core.future import Derived, Future
 
 T = TypeVar("T")
@@ -128,13 +128,37 @@ class Arrivals:
 
     def next_cell(self) -> Future[None]:
         """Return a future that is done when `take` has something."""
-        cell: Future[None] = Future()
+        cell: Future[None] = Future(AnyOf(self.futures))
         with lock:
             if not self._done:
                 self._next = cell
                 return cell
-        cell.set_result(None)
+        cell._settle(FINISHED, None)
         return cell
+
+
+class AnyOf:
+    """The source of a future that is done when one of many is: it claims none, but in the debugger's mode."""
+
+    def __init__(self, futures: tuple[Future[Any], ...]) -> None:
+        self._futures = futures
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether every wait runs its target in place."""
+        return any(f._source is not None and f._source.is_inline for f in self._futures)
+
+    def describe(self) -> str:
+        """Name it."""
+        return f"the next of {len(self._futures)} futures"
+
+    def run_in_place(self, slot: ThreadSlot) -> None:
+        """Run the first that has not started, if nobody else would."""
+        for future in self._futures:
+            source = future._source
+            if source is not None and source.is_inline and future._state < FINISHED:
+                source.run_in_place(slot)
+                return
 
 
 class _Arrival:

@@ -57,6 +57,11 @@ class GroupScope(Scope):
             if host is not None:
                 _cancel_from_anywhere(host)
 
+    def forks(self) -> list[Any]:
+        """Return the forks in it whose body has not ended."""
+        with lock:
+            return [child for child in self.children or () if getattr(child, "future", None) is not None]
+
     def count(self, fork: Any) -> None:
         """Add a child."""
         if self.children is None:
@@ -90,6 +95,16 @@ class BlockScope(Scope):
             if isinstance(self.parent, GroupScope):
                 self.parent.guests.update(self.children or ())
             super().end()
+
+
+async def _run_inline(scope: GroupScope) -> None:
+    """Run what nobody else would (the debugger's mode), and what that hands over to the group."""
+    while forks := scope.forks():
+        for fork in forks:
+            if fork.task is None:
+                fork.run_in_place(this_thread())
+            else:
+                await asyncio.wait({fork.task})
 
 
 @types.coroutine
@@ -168,9 +183,8 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         scope = self._leave(error)
         empty = self._when_empty(scope)
         try:
-            for fork in tuple(scope.children or ()):
-                if getattr(fork, "future", None) is not None and not fork.future.done():
-                    fork.run_in_place(this_thread())
+            for fork in scope.forks():
+                fork.run_in_place(this_thread())
             block(empty)
         except (ForkCancelled, DeadlineExceeded) as interruption:  # cancel the rest, and still wait for the bodies
             scope.cancel_below(type(interruption))
@@ -203,6 +217,8 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         empty = self._when_empty(scope)
         while not empty.done():
             try:
+                if scope.runtime is not None and scope.runtime.inline:
+                    await _run_inline(scope)
                 await _bodies_ended(empty)
             except asyncio.CancelledError as cancelled:  # from outside: cancel the rest, and still wait for the bodies
                 interrupted = cancelled

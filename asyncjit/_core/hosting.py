@@ -52,7 +52,6 @@ def host(fork: Any) -> None:
     driver.send(None)  # into its first await, so that a cancel before its first step finds it there
     task = asyncio.Task(driver, loop=loop, name=fork.display_name(), context=fork.context)
     fork.task = task
-    fork.context = None
     if fork.cause is not None:
         task.cancel()
 
@@ -84,6 +83,7 @@ async def _drive(fork: Any) -> None:
         _settle(fork, future, CANCELLED, fork.cause or ForkCancelled)
         return
     coroutine = fork.coroutine
+    fork.context = None  # it has begun
     with lock:
         if coroutine is None:
             if future._state != PENDING:
@@ -152,11 +152,11 @@ def strand(fork: Any) -> None:
     future = fork.future
     if future is None:
         return
-    if future._state == PENDING:
+    if fork.context is not None:
         task, fork.task = fork.task, None
         if task is not None:
-            fork.context = task.get_context() if hasattr(task, "get_context") else None
             task.get_coro().close()
+            task._log_destroy_pending = False  # as asyncio.gather does: what it had to do is done elsewhere
         send(fork)
         return
     error = RuntimeClosed(f"the event loop of {fork.describe()} has closed while it was running")

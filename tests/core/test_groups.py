@@ -138,9 +138,16 @@ def test_the_error_of_a_fork_that_the_block_makes_by_itself_is_not_the_groups(ru
 
 
 def test_a_fork_that_the_block_makes_by_itself_is_cancelled_if_the_block_raises(runtime: sync.Runtime) -> None:
-    with pytest.raises(ExceptionGroup):
-        with sync.fork_group() as group:
-            future = fork(group.fork(Gate()).result)
+    gate = Gate()
+
+    def until_cancelled() -> None:
+        gate.started.set()
+        until(lambda: cancel_seen() is ForkCancelled)
+
+    with pytest.raises(ExceptionGroup, match="errors in a fork_group"):
+        with sync.fork_group():
+            future = fork(until_cancelled)
+            gate.await_start()
             raise ValueError("its own")
     assert future.cancelled()
 
