@@ -79,7 +79,7 @@ def _groups(root: Path) -> list[tuple[Path, bool]]:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path that no system takes
         return ""
 
 
@@ -110,9 +110,12 @@ def positive_count(value: Any, name: str) -> int:
     ValueError
         If it is below 1.
     """
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_") or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-    count = operator.index(value)
+    try:
+        count = None if type(value).__name__ in ("bool", "bool_") else operator.index(value)
+    except TypeError:  # arrays and classes have an __index__ too
+        count = None
+    if count is None:
+        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}") from None
     if count < 1:
         raise ValueError(f"{name} must be at least 1, got {count}")
     return count

@@ -58,7 +58,7 @@ class BlasHold:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # guards all below; re-entrant, for signal handlers and destructors that close
-        self._wishes: dict[int, int] = {}  # by the id of the runtime, which takes it back when it closes, or goes
+        self._wishes: dict[int, int] = {}  # by the id of the pool, whose runtime takes it back when it closes, or goes
         self._controllers: dict[str, Any] = {}  # by file
         self._before: dict[str, int | None] = {}  # what each had when it was found
         self._openmp: tuple[_OpenMP, ...] = ()
@@ -145,12 +145,13 @@ class BlasHold:
     def _set(controller: Any, num_threads: int | None) -> None:
         # Newer threadpoolctl lets one Python thread alone set OpenBLAS, the first that asked, and ignores all others
         # silently. Our owner is no thread: whichever wakes the pool holds, and whichever closes it gives back.
-        if num_threads is not None:
+        # OpenMP's limit would be this thread's own, which `enter_thread` and `leave_thread` see to.
+        if num_threads is not None and controller.user_api != "openmp":
             getattr(controller, "_real_set_num_threads", controller.set_num_threads)(num_threads)
 
-    def enter_thread(self, slot: ThreadSlot) -> None:
-        """Set the calling thread's own OpenMP limits, remembering what a script's thread had."""
-        if slot.pool is None and not slot.blas_generation:
+    def enter_thread(self, slot: ThreadSlot, *, is_own: bool) -> None:
+        """Set the calling thread's own OpenMP limits, remembering what it had if it `is_own` of no holding pool."""
+        if not is_own and not slot.blas_generation:
             slot.blas_before = [(openmp, openmp.get()) for openmp in self._openmp]
         slot.blas_generation = self.generation
         limit = self._limit

@@ -91,7 +91,7 @@ class Fork(Node):
             return
         if future is None or outer is self or (slot.depth >= MAX_DEPTH and not self.is_inline):
             return
-        if pool.holds_blas and (slot.blas_generation != blas.generation or len(modules) != blas.num_modules):
+        if not pool.has_wished or slot.blas_generation != blas.generation or len(modules) != blas.num_modules:
             pool.prepare(slot)
         try:
             with lock:

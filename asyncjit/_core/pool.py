@@ -29,13 +29,14 @@ IDLE_S = 10.0  # chosen: how long a thread beyond the limit is kept for the next
 class Pool(Permits):
     """A queue of kernels and the threads that run them; see the module's docstring."""
 
-    def __init__(self, limit: int, *, holds_blas: bool = True) -> None:
+    def __init__(self, limit: int, *, blas_threads: int | None = 1) -> None:
         super().__init__(limit)
         self.forked = 0
         self.num_threads = 0
         self.coroutines: set[Fork] = set()  #: coroutine forks whose body has not ended
         self.is_closed = False
-        self.holds_blas = holds_blas
+        self.blas_threads = blas_threads  #: to how many threads BLAS is held; None leaves it alone
+        self.has_wished = blas_threads is None  #: and whether it has told so
         self.queue: deque[Fork] = deque()
         self.pop: Callable[[], Fork] = self.queue.popleft  #: takes the next entry; the deterministic pool has another
         self._parked: list[ThreadSlot] = []
@@ -119,7 +120,7 @@ class Pool(Permits):
             fork = self._claim(slot) if slot.permit is self or self.running < self.limit else None
         if fork is None:
             return self._park(slot)
-        if self.holds_blas and (slot.blas_generation != blas.generation or len(modules) != blas.num_modules):
+        if not self.has_wished or slot.blas_generation != blas.generation or len(modules) != blas.num_modules:
             self.prepare(slot)
         fork.execute(slot, fork.future, None, self)
         return True
@@ -168,17 +169,26 @@ class Pool(Permits):
 
     # -- other libraries' threads
 
+    def wish(self) -> None:
+        """Have BLAS and OpenMP held from the next kernel on, of whatever pool."""
+        if self.blas_threads is not None:
+            blas.wish(id(self), self.blas_threads)
+            self.has_wished = True
+
     def prepare(self, slot: ThreadSlot) -> None:
         """Hold BLAS and OpenMP before a kernel starts: for the process when the pool gets busy, and for this thread."""
-        if self.holds_blas:
-            if self.running <= 1 or blas.num_modules < 0:  # a scan for what was imported meanwhile takes milliseconds
-                blas.hold()
-            if slot.blas_generation != blas.generation:
-                blas.enter_thread(slot)
+        if self.blas_threads is None:
+            return
+        if not self.has_wished:
+            self.wish()
+        if self.running <= 1 or blas.num_modules < 0:  # a scan for what was imported meanwhile takes milliseconds
+            blas.hold()
+        if slot.blas_generation != blas.generation:
+            blas.enter_thread(slot, is_own=slot.pool is self)
 
     def unprepare(self, slot: ThreadSlot) -> None:
-        """Give a script's thread its own OpenMP limit back."""
-        if slot.permit is None:
+        """Give a thread that only lent itself its own OpenMP limit back."""
+        if slot.permit is None or slot.permit.blas_threads is None:
             blas.leave_thread(slot)
 
     # -- settings and the end
@@ -253,8 +263,8 @@ class Pool(Permits):
 class InlinePool(Pool):
     """No thread at all: what is queued runs in the waits (the debugger's mode)."""
 
-    def __init__(self, limit: int, *, holds_blas: bool = True) -> None:
-        super().__init__(sys.maxsize, holds_blas=holds_blas)
+    def __init__(self, limit: int, *, blas_threads: int | None = 1) -> None:
+        super().__init__(sys.maxsize, blas_threads=blas_threads)
 
     def replenish(self) -> None:
         """Start nothing."""

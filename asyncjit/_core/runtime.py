@@ -101,21 +101,19 @@ class Runtime:
         self.loop_runs_cheap = loop_runs_cheap
         self.facade = Facade()
         self._num_interop_threads = limit
-        self.pool = self._make_pool(limit, wish is not None)
+        self.pool = self._make_pool(limit, wish)
         self._local = local
         self._token: contextvars.Token[Scope | None] | None = None
         self._generation = Process.generation
         self.is_closing = False
         self.is_closed = False
         self.is_plain = executor is None and max_queued is None  # open, and a fork needs no look at anything else
-        if wish is not None:
-            blas.wish(id(self), wish)
-        self._abandonment = weakref.finalize(self, _abandon, self.pool, self.facade, id(self))
+        self._abandonment = weakref.finalize(self, _abandon, self.pool, self.facade)
         self._abandonment.atexit = False
         Process.open.add(self)
 
-    def _make_pool(self, limit: int, holds_blas: bool) -> Pool:
-        return (InlinePool if self.inline else Pool)(limit, holds_blas=holds_blas)
+    def _make_pool(self, limit: int, blas_threads: int | None) -> Pool:
+        return (InlinePool if self.inline else Pool)(limit, blas_threads=blas_threads)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "closing" if self.is_closing else "open"
@@ -175,6 +173,7 @@ class Runtime:
         inside = Scope(scope, self, scope.env if scope is not None else ROOT)
         inside.task = scope.task if scope is not None else None
         self._token = current.set(inside)
+        self.pool.wish()
         if not self._local:
             with lock:
                 Process.entered.append(self)
@@ -282,7 +281,7 @@ class Runtime:
         self.pool.close()
         self.facade.close(wait=not still and not is_inside)
         self._abandonment.detach()
-        blas.forget(id(self))
+        blas.forget(id(self.pool))
         blas.settle()
         return still
 
@@ -311,9 +310,9 @@ class Runtime:
         return dropped
 
 
-def _abandon(pool: Pool, facade: Facade, key: int) -> None:
+def _abandon(pool: Pool, facade: Facade) -> None:
     """End the threads of a runtime that nobody closed and nobody has; the last of them gives BLAS back."""
-    blas.forget(key)
+    blas.forget(id(pool))
     pool.close()
     facade.close(wait=False)
 
