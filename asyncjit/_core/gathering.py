@@ -105,6 +105,7 @@ class Arrivals:
         self.missing = len(futures)
         self._done: deque[Future[Any]] = deque()
         self._next: Cell | None = None
+        self._source = AnyOf(futures)
         for future in futures:
             entry = _Arrival(self, future)
             if not future._add_waiter(entry):
@@ -128,7 +129,7 @@ class Arrivals:
 
     def next_cell(self) -> Future[None]:
         """Return a future that is done when `take` has something."""
-        cell: Future[None] = Future(AnyOf(self.futures))
+        cell: Future[None] = Future(self._source)
         with lock:
             if not self._done:
                 self._next = cell
@@ -141,23 +142,23 @@ class AnyOf:
     """The source of a future that is done when one of many is: it claims none, but in the debugger's mode."""
 
     def __init__(self, futures: tuple[Future[Any], ...]) -> None:
-        self._futures = futures
+        self._name = f"the next of {len(futures)} futures"
+        self._inline = [f for f in futures if f._source is not None and f._source.is_inline]
 
     @property
     def is_inline(self) -> bool:
         """Whether every wait runs its target in place."""
-        return any(f._source is not None and f._source.is_inline for f in self._futures)
+        return bool(self._inline)
 
     def describe(self) -> str:
         """Name it."""
-        return f"the next of {len(self._futures)} futures"
+        return self._name
 
     def run_in_place(self, slot: ThreadSlot) -> None:
         """Run the first that has not started, if nobody else would."""
-        for future in self._futures:
-            source = future._source
-            if source is not None and source.is_inline and future._state < FINISHED:
-                source.run_in_place(slot)
+        for future in self._inline:
+            if future._state < FINISHED and future._source is not None:
+                future._source.run_in_place(slot)
                 return
 
 

@@ -8,10 +8,9 @@ back in one section by a `finally`, twice if Ctrl-C falls into the first; so no 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from asyncjit._core.blas import blas
@@ -69,7 +68,7 @@ def block(cell: Cell, timeout: float | None = None) -> None:
     if scope is None or not scope.instruments:
         _block(cell, timeout, scope)
     else:
-        with watched(scope, this_thread().fork, cell):
+        with Watched(scope, this_thread().fork, cell):
             _block(cell, timeout, scope)
 
 
@@ -234,24 +233,27 @@ def _chain_to(owner: Any, cell: Cell | None, seen: set[int]) -> list[Any] | None
     return None
 
 
-@contextlib.contextmanager
-def watched(scope: Scope | None, owner: Any, cell: Cell) -> Iterator[None]:
-    """Tell the instruments of a wait, and that the waiting fork's strand is interrupted by it."""
-    instruments = scope.instruments if scope is not None else ()
-    if not instruments:
-        yield
-        return
-    for instrument in instruments:
-        if owner is not None:
-            instrument.strand_ended(owner)
-        instrument.wait_started(scope, cell)
-    try:
-        yield
-    finally:
-        for instrument in instruments:
-            instrument.wait_ended(scope, cell)
-            if owner is not None:
-                instrument.strand_started(owner)
+class Watched:
+    """A block that waits: tells the instruments of it, and that the waiting fork's strand is interrupted by it."""
+
+    __slots__ = ("_cell", "_owner", "_scope")
+
+    def __init__(self, scope: Scope, owner: Any, cell: Cell) -> None:
+        self._scope = scope
+        self._owner = owner
+        self._cell = cell
+
+    def __enter__(self) -> None:
+        for instrument in self._scope.instruments:
+            if self._owner is not None:
+                instrument.strand_ended(self._owner)
+            instrument.wait_started(self._scope, self._cell)
+
+    def __exit__(self, *error: object) -> None:
+        for instrument in self._scope.instruments:
+            instrument.wait_ended(self._scope, self._cell)
+            if self._owner is not None:
+                instrument.strand_started(self._owner)
 
 
 class SuspendedTask:
