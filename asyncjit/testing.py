@@ -107,9 +107,9 @@ class deterministic:  # noqa: N801  # used like a function
         fixed: dict[str, Any] = {"clock": self.clock, "local": True, "loop_runs_cheap": False}
         self.runtime = Runtime(1, **(fixed | settings))
         self._random = random.Random(seed)
-        self.runtime.pool.pop = self._pop
+        self.runtime.pool.pick = self._pick
 
-    def _pop(self) -> Fork:
+    def _pick(self) -> Fork:
         """Take any queued kernel, drawn by the seed; called under the lock."""
         queue = self.runtime.pool.queue
         queue.rotate(-self._random.randrange(len(queue)))

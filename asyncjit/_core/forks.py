@@ -29,7 +29,7 @@ from asyncjit._core.cheap import COSTS
 from asyncjit._core.context import Environment, Scope, ThreadSlot, current, lock
 from asyncjit._core.future import Future
 from asyncjit._core.loops import Inbox
-from asyncjit._core.nodes import Node, name_of
+from asyncjit._core.nodes import STALE, Node, name_of
 from asyncjit.errors import DeadlineExceeded, ForkCancelled
 
 MAX_DEPTH = 32  # specified by the design: in-place runs nest at most so deep, then block; 245 met the recursion limit
@@ -111,6 +111,8 @@ class Fork(Node):
                 if before is not None and not is_nested:
                     before.replenish()
                 self.execute(slot, future, outer, before)
+                if len(pool.queue) > STALE:
+                    pool.sweep()
         finally:
             if slot.fork is self or slot.ending is self:  # Ctrl-C fell into the machinery
                 try:

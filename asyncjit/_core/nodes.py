@@ -17,6 +17,7 @@ from asyncjit._core.cell import CANCELLED, FAILED, FINISHED, PENDING, RUNNING, F
 from asyncjit._core.context import Scope, lock
 from asyncjit.errors import DeadlineExceeded, ForkCancelled
 
+STALE = 1000  # chosen: so many queue entries that nobody will claim are not worth the sweeping
 TIMER_SLACK_S = 0.002  # measured: uvloop's timers count in milliseconds, and fire up to one early
 
 
@@ -165,6 +166,8 @@ class Node(Scope):
             self.name = name_of(self.fn)
             self.fn = self.args = self.kwargs = self.context = None
             self.end_body(future)
+            if len(self.pool.queue) > STALE:
+                self.pool.sweep()
         else:
             future._notify()
         return True

@@ -21,6 +21,7 @@ from asyncjit._core.blas import blas
 from asyncjit._core.cell import FINISHED, PENDING, RUNNING, Cell, new_bell, ring
 from asyncjit._core.context import ThreadSlot, all_slots, lock, this_thread
 from asyncjit._core.forks import Fork
+from asyncjit._core.nodes import STALE
 from asyncjit._core.permits import Permits
 
 IDLE_S = 10.0  # chosen: how long a thread beyond the limit is kept for the next blocking wait
@@ -37,8 +38,8 @@ class Pool(Permits):
         self.is_closed = False
         self.blas_threads = blas_threads  #: to how many threads BLAS is held; None leaves it alone
         self.has_wished = blas_threads is None  #: and whether it has told so
-        self.queue: deque[Fork] = deque()
-        self.pop: Callable[[], Fork] = self.queue.popleft  #: takes the next entry; the deterministic pool has another
+        self.queue: deque[Fork] = deque()  #: of forks; those that were claimed elsewhere or cancelled are passed over
+        self.pick: Callable[[], Fork] | None = None  #: takes the next entry, where that is not the oldest
         self._parked: list[ThreadSlot] = []
         self.idle_cells: list[Cell] = []  # to be settled when the pool is idle
         self._names = 0
@@ -128,7 +129,7 @@ class Pool(Permits):
     def _claim(self, slot: ThreadSlot) -> Fork | None:
         """Claim the first kernel that nobody claimed or cancelled, with a permit. Under the lock."""
         while self.queue:
-            fork = self.pop()
+            fork = self.queue.popleft() if self.pick is None else self.pick()
             future = fork.future
             if future is not None and future._state == PENDING:
                 future._state = RUNNING
@@ -139,6 +140,12 @@ class Pool(Permits):
                 slot.fork = fork
                 return fork
         return None
+
+    def sweep(self) -> None:
+        """Drop the entries that nobody will claim, if they are many: no thread may come to pass over them for long."""
+        if len(self.queue) > 2 * self.queued + STALE:
+            with lock:
+                self.queue = deque([fork for fork in self.queue if is_pending(fork)])
 
     def _park(self, slot: ThreadSlot) -> bool:
         """Sleep until woken; False when the thread shall end instead."""
@@ -240,7 +247,7 @@ class Pool(Permits):
     def pending(self) -> list[Fork]:
         """Return the kernels that are queued and not started."""
         with lock:
-            return [fork for fork in self.queue if fork.future is not None and fork.future._state == PENDING]
+            return [fork for fork in self.queue if is_pending(fork)]
 
     def started(self) -> list[Fork]:
         """Return the kernels that have started and whose body has not ended."""
@@ -258,6 +265,12 @@ class Pool(Permits):
         """Let the threads end once the queue is empty."""
         self.is_closed = True
         self.set_limit(self.limit)
+
+
+def is_pending(fork: Fork) -> bool:
+    """Whether nobody has claimed or cancelled a kernel."""
+    future = fork.future
+    return future is not None and future._state == PENDING
 
 
 class InlinePool(Pool):

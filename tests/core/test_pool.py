@@ -307,3 +307,18 @@ def test_when_idle_is_told_after_the_last_body_alone(runtime: sync.Runtime) -> N
     again: Future[None] = Future()
     runtime.pool.when_idle(again)
     assert again.done()
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_what_was_run_in_place_or_cancelled_does_not_stay_in_the_queue(inline: bool) -> None:
+    def body(runtime: sync.Runtime) -> int:
+        for n in range(5000):
+            future = fork(int, "1")
+            if n % 2:
+                future.cancel()
+            else:
+                sync.wait(future)
+        return len(runtime.pool.queue)
+
+    with sync.Runtime(1, blas_threads=None, inline=inline) as runtime:
+        assert fork(body, runtime).result() < 2500  # no pool thread has looked: the only permit was taken
