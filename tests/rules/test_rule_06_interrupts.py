@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -16,7 +19,18 @@ from asyncjit._core.context import lock, this_thread
 from asyncjit.errors import ForkCancelled
 from tests.rules.injector import Injector
 
-Scenario = Callable[[sync.Runtime], tuple[Callable[[], object], list[sync.Future[int]]]]
+
+@dataclass
+class Scene:
+    """What the main thread does while it is interrupted, and what is to be looked at afterwards."""
+
+    go: Callable[[], object]
+    futures: list[sync.Future[int]]
+    asleep_on: sync.Future[int] | None = None  # what it waits for asleep,
+    wake: Callable[[], object] = lambda: None  # and what is done then
+
+
+Scenario = Callable[[sync.Runtime], Scene]
 
 
 def keep_asleep(runtime: sync.Runtime) -> None:
@@ -31,12 +45,12 @@ def let_go(runtime: sync.Runtime) -> None:
     runtime.pool.replenish()
 
 
-def in_place(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+def in_place(runtime: sync.Runtime) -> Scene:
     future = sync.fork(lambda: 1)
-    return lambda: sync.wait(future), [future]
+    return Scene(lambda: sync.wait(future), [future])
 
 
-def nested_in_place(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+def nested_in_place(runtime: sync.Runtime) -> Scene:
     futures: list[sync.Future[int]] = []
 
     def outer() -> int:
@@ -45,10 +59,10 @@ def nested_in_place(runtime: sync.Runtime) -> tuple[Callable[[], object], list[s
 
     futures.append(sync.fork(outer))
     future = futures[0]
-    return lambda: sync.wait(future), futures
+    return Scene(lambda: sync.wait(future), futures)
 
 
-def blocked_script(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+def blocked_script(runtime: sync.Runtime) -> Scene:
     started, gate = threading.Event(), threading.Event()
 
     def kernel() -> int:
@@ -60,49 +74,47 @@ def blocked_script(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sy
     future = sync.fork(kernel)
     started.wait(30)
     keep_asleep(runtime)
-    runtime.facade.gate = gate  # type: ignore[attr-defined]  # opened once the wait sleeps, see `interrupt`
-    return lambda: sync.wait(future), [future]
+    return Scene(lambda: sync.wait(future), [future], future, gate.set)
 
 
-def blocked_in_place(runtime: sync.Runtime) -> tuple[Callable[[], object], list[sync.Future[int]]]:
+def blocked_in_place(runtime: sync.Runtime) -> Scene:
     never_claimed: sync.Future[int] = sync.Future()
-
-    class Gate:
-        def set(self) -> None:
-            never_claimed.set_result(1)
-
-    runtime.facade.gate = Gate()  # type: ignore[attr-defined]
     future = sync.fork(lambda: sync.wait(never_claimed))
-    return lambda: sync.wait(future), [future]
+    return Scene(lambda: sync.wait(future), [future], never_claimed, lambda: never_claimed.set_result(1))
 
 
-def open_when_asleep(runtime: sync.Runtime, gate: object) -> threading.Thread:
-    """Open the gate once the waiter of the scenario is registered, or the scenario is over."""
+@contextlib.contextmanager
+def woken_when_asleep(scene: Scene) -> Iterator[None]:
+    """Wake the sleeper of the scene, once it sleeps or the scene is over."""
+    over = threading.Event()
 
     def watch() -> None:
-        gate.set()  # type: ignore[attr-defined]
+        while not over.is_set() and scene.asleep_on is not None and not scene.asleep_on._waiters:
+            time.sleep(0)
+        scene.wake()
 
-    thread = threading.Timer(0.003, watch)
+    thread = threading.Thread(target=watch)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def interrupt(scenario: Scenario, at: int) -> tuple[str, int, str] | None:
     """Run `scenario` with Ctrl-C at its `at`-th point and check that all is whole; return the point, or None."""
     with sync.Runtime(1) as runtime:
         keep_asleep(runtime)
-        go, futures = scenario(runtime)
-        gate = getattr(runtime.facade, "gate", None)
-        opener = open_when_asleep(runtime, gate) if gate is not None else None
+        scene = scenario(runtime)
         injector = Injector(at)
-        injector.run(go)
-        if opener is not None:
-            opener.join()
+        with woken_when_asleep(scene):
+            injector.run(scene.go)
         let_go(runtime)
         slot = this_thread()
         assert (slot.permit, slot.fork, slot.ending, slot.depth) == (None, None, None, 0), injector.hit
         assert sync.wait(sync.fork(lambda: 2), timeout=30) == 2, injector.hit  # the pool goes on
-        for future in futures:
+        for future in scene.futures:
             try:
                 future.exception(timeout=30)
             except ForkCancelled:
