@@ -10,7 +10,8 @@ Where things are::
     _core/facade.py     the event loop of those who have none
     _core/tasks.py      plain asyncio tasks as parents
     _core/cell.py       a value that arrives once, and who waits for it
-    _core/waiting.py    the two waits: block a thread, suspend a task
+    _core/waiting.py    how a thread waits: block
+    _core/suspending.py how a task waits: suspend
     _core/future.py     Future
     _core/cheap.py      which kernels a loop may run itself
     _core/hosting.py    coroutine forks and the tasks that drive them

@@ -36,7 +36,7 @@ def wait(fut: Future[T]) -> Coroutine[Any, Any, T]:
     ForkCancelled, DeadlineExceeded
         If the fork was cancelled; never `asyncio.CancelledError`, which means the waiter was.
     """
-    require_loop("await asyncjit.wait(fut)")
+    require_loop("await asyncjit.wait(fut)", "asyncjit.sync.wait(fut)")
     return _value(checked(fut))
 
 
@@ -60,7 +60,7 @@ def call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any,
     RuntimeError
         Where no asyncio loop runs.
     """
-    loop = require_loop("await asyncjit.call(fn, ...)")
+    loop = require_loop("await asyncjit.call(fn, ...)", "asyncjit.sync.call(fn, ...)")
     if not callable(fn):
         raise TypeError(f"call needs something to call, got {fn!r} of type {type(fn).__name__}")
     return _call(fn, args, kwargs, loop, sys._getframe(1))
@@ -88,7 +88,7 @@ def wait_all(futs: Iterable[Future[Any]], *, return_exceptions: bool = False) ->
     return_exceptions : bool
         Put errors into the list instead of raising the first in time. The others go on in any case.
     """
-    require_loop("await asyncjit.wait_all(futs)")
+    require_loop("await asyncjit.wait_all(futs)", "asyncjit.sync.wait_all(futs)")
     return _wait_all(checked_all(futs), return_exceptions)
 
 
@@ -111,7 +111,7 @@ def error_of(future: Future[Any]) -> BaseException:
 
 def as_completed(futs: Iterable[Future[T]]) -> AsyncIterator[Future[T]]:
     """Iterate over the futures in the order of their completion: `async for fut in as_completed(futs)`."""
-    require_loop("iterate over asyncjit.as_completed(futs)")
+    require_loop("iterate over asyncjit.as_completed(futs)", "asyncjit.sync.as_completed(futs)")
     return _as_completed(Arrivals(checked_all(futs)))
 
 
@@ -144,7 +144,7 @@ def map(  # the field's word, and asyncio-style modules are used by their names
     max_in_flight : int, optional
         By default four for each inter-op thread.
     """
-    loop = require_loop("iterate over asyncjit.map(fn, ...)")
+    loop = require_loop("iterate over asyncjit.map(fn, ...)", "asyncjit.sync.map(fn, ...)")
     return _map(fn, iterables, in_flight(max_in_flight), loop, sys._getframe(1))
 
 

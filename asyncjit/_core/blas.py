@@ -71,11 +71,13 @@ class BlasHold:
     def wish(self, key: int, num_threads: int) -> None:
         """Note that an open runtime wants all libraries held; nothing is touched before `hold`."""
         self._wishes[key] = num_threads
+        self._is_stale = True  # before the mark, which the end of a hold may overwrite: it goes round again then
         self.num_modules = -1
 
     def forget(self, key: int) -> None:
         """Take a wish back; nothing is touched before `settle` or `hold`, so a destructor may do it."""
         self._wishes.pop(key, None)
+        self._is_stale = True
         self.num_modules = -1
 
     def settle(self) -> None:
@@ -146,7 +148,8 @@ class BlasHold:
         # Newer threadpoolctl lets one Python thread alone set OpenBLAS, the first that asked, and ignores all others
         # silently. Our owner is no thread: whichever wakes the pool holds, and whichever closes it gives back.
         # OpenMP's limit would be this thread's own, which `enter_thread` and `leave_thread` see to.
-        if num_threads is not None and controller.user_api != "openmp":
+        is_per_thread = "openmp" in (controller.user_api, getattr(controller, "threading_layer", None))
+        if num_threads is not None and not is_per_thread:
             getattr(controller, "_real_set_num_threads", controller.set_num_threads)(num_threads)
 
     def enter_thread(self, slot: ThreadSlot, *, is_own: bool) -> None:

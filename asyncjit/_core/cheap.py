@@ -68,13 +68,14 @@ class Costs:
     @staticmethod
     def _begin_turn(inbox: Inbox) -> bool:
         loop = inbox.loop
-        if loop is not None and inbox.budget_s <= 0 and asyncio._get_running_loop() is loop:
+        if loop is not None and not inbox.awaits_turn and asyncio._get_running_loop() is loop:
+            inbox.awaits_turn = True
             loop.call_soon(inbox.new_turn, BUDGET_S)
         return False
 
     @staticmethod
     def _key(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int] | None:
-        if type(fn) is not np.ufunc or kwargs:
+        if type(fn) is not np.ufunc or fn.ntypes == 1 or kwargs:  # one type is what np.frompyfunc makes of a function
             return None
         size = 1
         for arg in args:

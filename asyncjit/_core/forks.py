@@ -143,7 +143,7 @@ class Fork(Node):
         interrupt = None
         state = FINISHED
         try:
-            if type(fn) is ufunc:  # it forks nothing, so it needs no scope of its own
+            if type(fn) is ufunc and fn.ntypes > 1:  # it forks nothing, so it needs no scope of its own
                 if env.inbox is not None and (slot.pool is None or COSTS.is_due()):
                     value = context.run(COSTS.run, fn, args, kwargs)  # type: ignore[union-attr]
                 else:
@@ -178,6 +178,12 @@ class Fork(Node):
         pool, is_leaf = self.pool, False
         with lock:
             if slot.fork is self:
+                if slot.loan is not None:  # its loop was left with tasks that wait
+                    slot.permit = slot.loan
+                    slot.permit.running += 1
+                    slot.permit.blocked -= 1
+                    slot.loan = None
+                slot.num_awaiting = 0
                 parent = self.parent
                 slot.fork = outer
                 slot.ending = self

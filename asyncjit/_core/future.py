@@ -17,8 +17,9 @@ from asyncjit._core.cell import (
     Source,
 )
 from asyncjit._core.context import ThreadSlot
+from asyncjit._core.suspending import suspend
 from asyncjit._core.tasks import refuse_loop
-from asyncjit._core.waiting import block, suspend
+from asyncjit._core.waiting import block
 from asyncjit.errors import CallbackError, ForkCancelled, InvalidStateError
 
 T = TypeVar("T")

@@ -19,8 +19,9 @@ from asyncjit._core.context import ROOT, Scope, current, lock, this_thread
 from asyncjit._core.forking import start
 from asyncjit._core.future import Future
 from asyncjit._core.process import current_runtime
-from asyncjit._core.tasks import here, refuse_loop
-from asyncjit._core.waiting import _sleep, _suspend, block
+from asyncjit._core.suspending import suspend_until
+from asyncjit._core.tasks import here, refuse_loop, require_loop
+from asyncjit._core.waiting import block, sleep
 from asyncjit.errors import DeadlineExceeded, ForkCancelled, InvalidStateError
 
 P = ParamSpec("P")
@@ -110,7 +111,7 @@ async def _run_inline(scope: GroupScope) -> None:
 @types.coroutine
 def _bodies_ended(empty: Future[None]) -> Generator[Any, None, None]:
     """Await the end of the bodies, whatever deadline has passed: only the task's own cancel interrupts this."""
-    yield from _suspend(empty, None, this_thread(), asyncio.get_running_loop())
+    yield from suspend_until(empty, None, this_thread(), asyncio.get_running_loop())
 
 
 def _cancel_from_anywhere(task: asyncio.Task[Any]) -> None:
@@ -188,7 +189,7 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
             block(empty)
         except (ForkCancelled, DeadlineExceeded) as interruption:  # cancel the rest, and still wait for the bodies
             scope.cancel_below(type(interruption))
-            _sleep(empty, None, None, this_thread())
+            sleep(empty, None, None, this_thread())
             error = error or interruption
             if error is interruption and not scope.errors:
                 raise
@@ -200,7 +201,7 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         self._raise(scope, error)
 
     async def __aenter__(self) -> fork_group:
-        self._enter(here(asyncio.get_running_loop()))
+        self._enter(here(require_loop("enter `async with asyncjit.fork_group()`", "with asyncjit.sync.fork_group()")))
         self._scope.host = asyncio.current_task()  # type: ignore[union-attr]
         return self
 

@@ -47,6 +47,7 @@ class Inbox:
         self.loop: asyncio.AbstractEventLoop | None = loop
         self.hosted: set[Any] = set()  # the coroutine forks that live on this loop
         self.budget_s = 0.0  # what is left of this turn's budget for kernels run in place
+        self.awaits_turn = False  # and whether the next turn will bring a new one
         self._letters: deque[Letter] = deque()
         self._armed = False  # whether a call of _drain is scheduled, or about to be
         self.leave_epitaph()
@@ -59,6 +60,7 @@ class Inbox:
     def new_turn(self, budget_s: float) -> None:
         """Give the turn that begins a budget for kernels that the loop runs itself."""
         self.budget_s = budget_s
+        self.awaits_turn = False
 
     @property
     def is_open(self) -> bool:

@@ -72,6 +72,8 @@ class Node(Scope):
         """Return the state and content of a body that raised: a note names the fork's site, once per site."""
         if isinstance(error, asyncio.CancelledError):
             return CANCELLED, self.cause or ForkCancelled
+        if self.cause is not None and isinstance(error, (ForkCancelled, DeadlineExceeded)):
+            return CANCELLED, self.cause  # what it waited for was cancelled with it, and that reached it first
         if type(error) is DeadlineExceeded and self._default_cause() is DeadlineExceeded:
             return CANCELLED, DeadlineExceeded  # it saw the end of its time by itself
         traceback = error.__traceback__

@@ -64,7 +64,7 @@ def _scope_of_task(task: asyncio.Task[Any], above: Scope | None, loop: asyncio.A
     return scope
 
 
-def require_loop(what: str) -> asyncio.AbstractEventLoop:
+def require_loop(what: str, blocking: str) -> asyncio.AbstractEventLoop:
     """Return the running asyncio loop, or raise what to do where there is none."""
     loop = asyncio._get_running_loop()
     if loop is not None:
@@ -75,7 +75,7 @@ def require_loop(what: str) -> asyncio.AbstractEventLoop:
             "anyio.run(main, backend='asyncio'), or wait in a thread: "
             "await trio.to_thread.run_sync(asyncjit.sync.wait, fut)"
         )
-    raise RuntimeError(f"cannot {what}: no event loop runs here. In a script write asyncjit.sync.wait(fut)")
+    raise RuntimeError(f"cannot {what}: no event loop runs here. In a script write {blocking}")
 
 
 def refuse_loop(blocking: str, awaiting: str) -> None:

@@ -1,4 +1,4 @@
-"""The two ways to wait for a cell: `block` a thread, or `suspend` a task.
+"""How a thread waits for a cell: `block`; and what every wait asks first.
 
 A blocking wait first runs its target in place if that has not started. Else the thread gives its permit back, sleeps,
 and goes on at once when the target is done. What a thread has given back is told by its waiter (`lent`), and taken
@@ -7,18 +7,15 @@ back in one section by a `finally`, twice if Ctrl-C falls into the first; so no 
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from asyncjit._core.blas import blas
 from asyncjit._core.cell import FINISHED, Cell, Waiter, new_bell, ring
 from asyncjit._core.context import Scope, ThreadSlot, current, lock, this_thread
-from asyncjit._core.loops import Inbox, inbox_of
 from asyncjit._core.permits import MAX_BLOCKED_THREADS, Permits
-from asyncjit._core.tasks import here, require_loop
 from asyncjit.errors import DeadlineExceeded, DeadlockError, ForkCancelled, InvalidStateError, Overloaded
 
 Clock = Callable[[], float]
@@ -88,13 +85,13 @@ def _block(cell: Cell, timeout: float | None, scope: Scope | None) -> None:
         if cell._state < FINISHED:
             if owner is not None:
                 refuse_deadlock(cell, owner)
-            _sleep(cell, timeout, scope, slot)
+            sleep(cell, timeout, scope, slot)
     finally:
         if owner is not None:
             owner.waits_for = before
 
 
-def _sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot) -> None:
+def sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSlot) -> None:
     cell._refuse_inherited()
     if is_inside_machinery():
         raise InvalidStateError(
@@ -142,9 +139,9 @@ def _sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadS
             _go_on(cell, waiter, scope, slot)
             raise
     if cell._state < FINISHED:
-        _give_up(cell, timeout, limit, scope, clock)
+        give_up(cell, timeout, limit, scope, clock)
         if cell._state < FINISHED:  # a coroutine fork past its deadline: it is done when its task ends
-            _sleep(cell, None if limit is None else max(0.0, limit - clock()), scope, slot)
+            sleep(cell, None if limit is None else max(0.0, limit - clock()), scope, slot)
 
 
 def _go_on(cell: Cell, waiter: BlockedThread, scope: Scope | None, slot: ThreadSlot) -> None:
@@ -165,7 +162,7 @@ def _go_on(cell: Cell, waiter: BlockedThread, scope: Scope | None, slot: ThreadS
         cell._discard_waiter(waiter)
 
 
-def _give_up(cell: Cell, timeout: float | None, limit: float | None, scope: Scope | None, clock: Clock) -> None:
+def give_up(cell: Cell, timeout: float | None, limit: float | None, scope: Scope | None, clock: Clock) -> None:
     """Raise why the wait ended before its cell was done, unless that was its cell's own deadline."""
     now = clock()
     if scope is not None and scope.cause is None and scope.env.deadline is not None and now >= scope.env.deadline:
@@ -254,129 +251,3 @@ class Watched:
             instrument.wait_ended(self._scope, self._cell)
             if self._owner is not None:
                 instrument.strand_started(self._owner)
-
-
-class SuspendedTask:
-    """A task that awaits a cell: a letter to its loop."""
-
-    __slots__ = ("future", "inbox", "lent")
-
-    def __init__(self, inbox: Inbox, future: asyncio.Future[None]) -> None:
-        self.inbox = inbox
-        self.future = future
-        self.lent: Permits | None = None
-
-    def wake(self) -> None:
-        """Let the task go on: here, if this is its loop's thread."""
-        loop = asyncio._get_running_loop()
-        if loop is not None and loop is self.inbox.loop:
-            self.arrive()
-        else:
-            self.inbox.post(self)
-
-    def arrive(self) -> None:
-        """Let the task go on; on the loop's thread."""
-        if not self.future.done():
-            self.future.set_result(None)
-
-    def strand(self) -> None:
-        """Do nothing: the loop has closed, and its waiters with it."""
-
-
-def suspend(cell: Cell) -> Generator[Any, None, None]:
-    """Await in this task until `cell` is done."""
-    loop = asyncio._get_running_loop() or require_loop(f"await {cell._describe()}")
-    scope = here(loop)
-    slot = this_thread()
-    source = cell._source
-    if source is not None and _may_run_on_loop(source, loop):
-        source.run_in_place(slot)
-        if cell._state >= FINISHED:
-            return
-    refuse_cancelled(scope)
-    owner = scope if scope is not None and scope.task is asyncio.current_task() else None
-    before = owner.waits_for if owner is not None else None
-    if owner is not None:
-        refuse_deadlock(cell, owner)
-        owner.waits_for = cell
-    instruments = scope.instruments if scope is not None else ()
-    for instrument in instruments:
-        instrument.wait_started(scope, cell)
-    try:
-        yield from _suspend(cell, scope, slot, loop)
-    finally:
-        if owner is not None:
-            owner.waits_for = before
-        for instrument in instruments:
-            instrument.wait_ended(scope, cell)
-
-
-def _suspend(
-    cell: Cell, scope: Scope | None, slot: ThreadSlot, loop: asyncio.AbstractEventLoop
-) -> Generator[Any, None, None]:
-    waiter = SuspendedTask(inbox_of(loop), loop.create_future())
-    deadline = deadline_of(scope, cell)
-    timer = None
-    if deadline is not None:
-        timer = loop.call_later(max(0.0, deadline - clock_of(scope, cell)()), waiter.arrive)
-    try:
-        if cell._add_waiter(waiter):
-            _lend(waiter, slot)
-            yield from waiter.future
-    except asyncio.CancelledError:
-        cell._discard_waiter(waiter)
-        _cancel_target(cell, scope)
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
-        _take_back(waiter, slot)
-        cell._discard_waiter(waiter)
-    if cell._state < FINISHED:
-        _give_up(cell, None, None, scope, clock_of(scope, cell))
-        if cell._state < FINISHED:  # a coroutine fork past its deadline: it is done when its task ends
-            yield from _suspend(cell, scope, slot, loop)
-
-
-def _lend(waiter: SuspendedTask, slot: ThreadSlot) -> None:
-    """Give back the permit of a kernel whose own loop now waits, or whoever completes the cell might never start."""
-    with lock:
-        permits: Permits | None = slot.permit
-        if permits is None:
-            return
-        waiter.lent = permits
-        permits.running -= 1
-        permits.blocked += 1
-        slot.permit = None
-    permits.replenish()
-
-
-def _take_back(waiter: SuspendedTask, slot: ThreadSlot) -> None:
-    with lock:
-        permits = waiter.lent
-        if permits is not None:
-            waiter.lent = None
-            permits.running += 1
-            permits.blocked -= 1
-            slot.permit = permits
-
-
-def _may_run_on_loop(source: Any, loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether an awaiting task may run its target in place: only what is cheap, but for the debugger's mode."""
-    if source.is_inline:
-        return True
-    is_cheap = getattr(source, "is_cheap", None)
-    return is_cheap is not None and is_cheap(inbox_of(loop))
-
-
-def _cancel_target(cell: Cell, scope: Scope | None) -> None:
-    """Cancel what a cancelled task waited for, if it belongs to the task and nobody else waits for it."""
-    source: Any = cell._source
-    if not hasattr(source, "parent") or cell._has_waiters():
-        return
-    ancestor = scope
-    while ancestor is not None:
-        if source.parent is ancestor:
-            source.cancel(None)
-            return
-        ancestor = ancestor.parent

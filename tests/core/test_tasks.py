@@ -157,11 +157,11 @@ async def test_a_scope_goes_with_its_task() -> None:
 
 def test_without_a_loop_what_awaits_names_the_scripts_door() -> None:
     with pytest.raises(RuntimeError, match=r"cannot await it: no event loop runs here.*asyncjit\.sync\.wait\(fut\)"):
-        require_loop("await it")
+        require_loop("await it", "asyncjit.sync.wait(fut)")
 
 
 async def test_with_a_loop_what_awaits_gets_it() -> None:
-    assert require_loop("await it") is asyncio.get_running_loop()
+    assert require_loop("await it", "asyncjit.sync.wait(fut)") is asyncio.get_running_loop()
 
 
 def test_without_a_loop_what_blocks_may() -> None:
@@ -179,7 +179,7 @@ def test_under_trio_both_name_the_way_out() -> None:
 
     async def main() -> None:
         with pytest.raises(RuntimeError, match="cannot await it: a trio loop runs here") as caught:
-            require_loop("await it")
+            require_loop("await it", "asyncjit.sync.wait(fut)")
         told.append(str(caught.value))
         with pytest.raises(WaitOnEventLoopError, match="it would block the trio loop") as blocked:
             refuse_loop("it", "await it")
