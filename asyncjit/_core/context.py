@@ -4,7 +4,8 @@
 are tiny, call nobody's code, and, on the paths of a wait, contain no call and no loop. CPython delivers signals only
 at function entries, at the ends of calls and at backward jumps, so Ctrl-C cannot fall *into* such a section, only
 between two; and what stands between two is told by the thread's slot, which a `finally` settles. It is re-entrant
-because a `__del__` may cancel a fork at any allocation.
+because a `__del__` may cancel a fork at any allocation. No section contains a loop of its own (it may call one):
+CPython 3.13 does not leave a `with` block when a signal falls on certain jumps back inside it.
 
 **The tree.** A `Scope` is a node of who forked whom: a fork, a plain asyncio task that forks, a group, or a stretch
 of code under a deadline. The scope that code runs in stands in one context variable, so it travels wherever the
@@ -169,10 +170,13 @@ class Scope:
         """
         with lock:
             self.ended = True
-            for fork in tuple(self.children or ()):
-                if not fork.ended:
-                    fork.parent = self.adopt(fork)
+            self._hand_over()
             self.children = None
+
+    def _hand_over(self) -> None:
+        for fork in tuple(self.children or ()):
+            if not fork.ended:
+                fork.parent = self.adopt(fork)
 
     def cancel_below(self, cause: type[Exception]) -> None:
         """Cancel all that was forked below, and whatever will be; the waits of cancelled code raise from now on."""

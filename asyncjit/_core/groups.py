@@ -61,7 +61,8 @@ class GroupScope(Scope):
     def forks(self) -> list[Any]:
         """Return the forks in it whose body has not ended."""
         with lock:
-            return [child for child in self.children or () if getattr(child, "future", None) is not None]
+            children = tuple(self.children or ())
+        return [child for child in children if getattr(child, "future", None) is not None]
 
     def count(self, fork: Any) -> None:
         """Add a child."""

@@ -145,7 +145,7 @@ class Pool(Permits):
         """Drop the entries that nobody will claim, if they are many: no thread may come to pass over them for long."""
         if len(self.queue) > 2 * self.queued + STALE:
             with lock:
-                self.queue = deque([fork for fork in self.queue if is_pending(fork)])
+                self.queue = deque(self._pending())
 
     def _park(self, slot: ThreadSlot) -> bool:
         """Sleep until woken; False when the thread shall end instead."""
@@ -247,18 +247,24 @@ class Pool(Permits):
     def pending(self) -> list[Fork]:
         """Return the kernels that are queued and not started."""
         with lock:
-            return [fork for fork in self.queue if is_pending(fork)]
+            return self._pending()
+
+    def _pending(self) -> list[Fork]:
+        return [fork for fork in self.queue if is_pending(fork)]
 
     def started(self) -> list[Fork]:
         """Return the kernels that have started and whose body has not ended."""
-        forks: dict[Fork, None] = {}  # in order, and each once: a thread of an executor may stand for a pool thread
         with lock:
-            for slot in all_slots:
-                fork = slot.fork
-                while fork is not None:
-                    if fork.pool is self:
-                        forks[fork] = None
-                    fork = fork.outer
+            return self._started()
+
+    def _started(self) -> list[Fork]:
+        forks: dict[Fork, None] = {}  # in order, and each once: a thread of an executor may stand for a pool thread
+        for slot in all_slots:
+            fork = slot.fork
+            while fork is not None:
+                if fork.pool is self:
+                    forks[fork] = None
+                fork = fork.outer
         return list(forks)
 
     def close(self) -> None:

@@ -128,10 +128,7 @@ def sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSl
         if permits is not None:
             permits.replenish()
         until = min((at for at in (limit, deadline) if at is not None), default=None)
-        while cell._state < FINISHED and (scope is None or scope.cause is None):
-            sleep_until(waiter.bell, until, clock)
-            if until is not None and clock() >= until:
-                break
+        _sleep_until_done(cell, waiter, scope, until, clock)
     finally:
         try:
             _go_on(cell, waiter, scope, slot)
@@ -142,6 +139,15 @@ def sleep(cell: Cell, timeout: float | None, scope: Scope | None, slot: ThreadSl
         give_up(cell, timeout, limit, scope, clock)
         if cell._state < FINISHED:  # a coroutine fork past its deadline: it is done when its task ends
             sleep(cell, None if limit is None else max(0.0, limit - clock()), scope, slot)
+
+
+def _sleep_until_done(
+    cell: Cell, waiter: BlockedThread, scope: Scope | None, until: float | None, clock: Clock
+) -> None:
+    while cell._state < FINISHED and (scope is None or scope.cause is None):
+        sleep_until(waiter.bell, until, clock)
+        if until is not None and clock() >= until:
+            return
 
 
 def _go_on(cell: Cell, waiter: BlockedThread, scope: Scope | None, slot: ThreadSlot) -> None:
