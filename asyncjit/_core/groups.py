@@ -31,7 +31,7 @@ T = TypeVar("T")
 class GroupScope(Scope):
     """The scope of a group: the parent of what is forked in it."""
 
-    __slots__ = ("empty", "errors", "guests", "host")
+    __slots__ = ("empty", "errors", "guests", "host", "is_overdue")
     counts = True
 
     def __init__(self, above: Scope | None) -> None:
@@ -39,6 +39,7 @@ class GroupScope(Scope):
         self.task = above.task if above is not None else None
         self.open_below(above)
         self.errors: dict[Any, BaseException] = {}  # by fork; told twice if Ctrl-C falls into the telling
+        self.is_overdue = False  # a deadline has cut one of its forks short
         self.guests: set[Any] = set()  # forks that its block made by itself
         self.empty: Future[None] | None = None  # settled when the last child's body has ended
         self.host: asyncio.Task[Any] | None = None  # the task inside the body, to be interrupted by the first error
@@ -72,6 +73,9 @@ class GroupScope(Scope):
 
     def leave(self, fork: Any) -> None:
         """Take note that a child's body has ended; tell who waits for the last."""
+        future = getattr(fork, "future", None)
+        if future is not None and future._content is DeadlineExceeded and fork not in self.guests:
+            self.is_overdue = True
         if self.children is not None:
             self.children.pop(fork, None)
         if not self.children and self.empty is not None:
@@ -265,6 +269,8 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
                 raise serious
         if errors:
             raise BaseExceptionGroup("errors in a fork_group", errors) from None
+        if error is None and scope.is_overdue:
+            raise DeadlineExceeded("the forks of a fork_group were not done in time")
 
 
 class fail_after:  # noqa: N801  # used like a function, as anyio's is
