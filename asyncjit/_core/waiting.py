@@ -20,14 +20,16 @@ from asyncjit.errors import DeadlineExceeded, DeadlockError, ForkCancelled, Inva
 
 Clock = Callable[[], float]
 
+LOST_SIGNAL_S = 0.5  # chosen: CPython may begin to sleep with a signal at hand that came just before, and sees it after
+
 
 def sleep_until(bell: threading.Lock, deadline: float | None, clock: Clock) -> None:
-    """Sleep on `bell` until it rings or `clock` shows `deadline`, whichever is first.
+    """Sleep on `bell` until it rings or `clock` shows `deadline`; now and then return before, to be called again.
 
     A clock that is not the machine's own may have a method `sleep_until(bell, deadline)` to use instead.
     """
     if deadline is None:
-        bell.acquire()
+        bell.acquire(timeout=LOST_SIGNAL_S)
         return
     special = getattr(clock, "sleep_until", None)
     if special is not None:
@@ -35,7 +37,7 @@ def sleep_until(bell: threading.Lock, deadline: float | None, clock: Clock) -> N
         return
     remaining = deadline - clock()
     if remaining > 0:
-        bell.acquire(timeout=min(remaining, threading.TIMEOUT_MAX))
+        bell.acquire(timeout=min(remaining, LOST_SIGNAL_S))
 
 
 def is_inside_machinery() -> bool:

@@ -163,6 +163,22 @@ def test_blas_is_given_back_by_whichever_thread_closes() -> None:
     )
 
 
+def test_a_runtime_that_nobody_closed_and_nobody_has_gives_blas_back() -> None:
+    check(
+        """
+        import gc
+
+        def use():
+            Runtime(1, local=True).enter()
+            assert in_pool(blas) == 1
+
+        in_plain_thread(use)  # in a context of its own, which goes with it
+        gc.collect()
+        until(lambda: blas() == 3)
+        """
+    )
+
+
 # -- whose wish counts
 
 
