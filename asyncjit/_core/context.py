@@ -210,6 +210,7 @@ class ThreadSlot:
         "executor",
         "fork",
         "inbox",
+        "lender",
         "loan",
         "num_awaiting",
         "permit",
@@ -226,7 +227,8 @@ class ThreadSlot:
         self.executor: Any = None  #: the executor whose thread stands for a pool thread that waits for it
         self.searching = False  #: it was woken to look for work and has not looked yet
         self.loan: Any = None  #: the pool to which the loop that runs inside the kernel here has lent its permit
-        self.num_awaiting = 0  #: how many tasks of that loop wait
+        self.lender: Any = None  #: that kernel
+        self.num_awaiting = 0  #: how many tasks of its loop wait
         self.bell: Any = None  #: what a parked pool thread sleeps on
         self.inbox: Any = None  #: of the loop that ran here last
         self.blas_generation = 0  #: of the OpenMP limits this thread has set for itself

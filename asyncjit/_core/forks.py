@@ -178,12 +178,14 @@ class Fork(Node):
         pool, is_leaf = self.pool, False
         with lock:
             if slot.fork is self:
-                if slot.loan is not None:  # its loop was left with tasks that wait
-                    slot.permit = slot.loan
-                    slot.permit.running += 1
-                    slot.permit.blocked -= 1
-                    slot.loan = None
-                slot.num_awaiting = 0
+                if slot.lender is self:  # its loop was left with tasks that wait
+                    slot.lender = None
+                    slot.num_awaiting = 0
+                    if slot.loan is not None:
+                        slot.permit = slot.loan
+                        slot.permit.running += 1
+                        slot.permit.blocked -= 1
+                        slot.loan = None
                 parent = self.parent
                 slot.fork = outer
                 slot.ending = self

@@ -108,8 +108,10 @@ def _lend(cell: Cell, waiter: SuspendedTask, slot: ThreadSlot) -> None:
         permits: Permits | None = slot.permit if slot.loan is None else slot.loan
         if permits is None:
             return
+        if slot.lender is None:
+            slot.lender = slot.fork
         waiter.permits = permits
-        waiter.kernel = slot.fork
+        waiter.kernel = slot.lender
         if cell._heir is None:
             cell._heir = waiter
         slot.num_awaiting += 1
@@ -139,10 +141,13 @@ def _take_back(cell: Cell, waiter: SuspendedTask, slot: ThreadSlot) -> None:
         waiter.permits = None
         if cell._heir is waiter:
             cell._heir = None
-        if slot.fork is waiter.kernel:
+        is_here = slot.lender is waiter.kernel
+        if is_here:
             slot.num_awaiting -= 1
             others_wait = slot.num_awaiting > 0
-        if slot.fork is waiter.kernel and slot.loan is not None:
+            if not others_wait:
+                slot.lender = None
+        if is_here and slot.loan is not None:
             slot.loan = None
             slot.permit = permits
             permits.blocked -= 1

@@ -420,3 +420,19 @@ async def test_an_eager_task_may_not_block_either(runtime: sync.Runtime) -> None
 
     with pytest.raises(WaitOnEventLoopError, match=r"write `await asyncjit\.wait\(fut\)`"):
         await asyncio.create_task(blocking())
+
+
+def test_a_ufunc_run_on_the_loop_of_a_kernel_whose_permit_is_lent_loses_none() -> None:
+    gate = Gate()
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(asyncjit.call(gate))
+        await asyncio.sleep(0)
+        for _ in range(100):
+            await fork(np.negative, 1.0)
+        gate.open()
+        assert await waiting == "passed"
+
+    with sync.Runtime(2, blas_threads=None) as runtime:  # the gate has one permit, and the ufuncs the other
+        sync.wait(fork(lambda: asyncio.run(main())), timeout=PATIENCE_S)
+        assert_at_rest(runtime)
