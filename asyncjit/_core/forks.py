@@ -110,7 +110,10 @@ class Fork(Node):
             if slot.fork is self:
                 if before is not None and not is_nested:
                     before.replenish()
-                self.execute(slot, future, outer, before)
+                if pool.is_inline:
+                    self._execute_beside_loop(slot, future, outer, before)
+                else:
+                    self.execute(slot, future, outer, before)
                 if len(pool.queue) > STALE:
                     pool.sweep()
         finally:
@@ -122,6 +125,15 @@ class Fork(Node):
                     raise
             if slot.blas_generation and not is_nested:
                 pool.unprepare(slot)
+
+    def _execute_beside_loop(self, slot: ThreadSlot, future: Future[Any], outer: Fork | None, before: Any) -> None:
+        """Run the kernel as if no loop ran in this thread: it may block, and run a loop of its own, as on the pool."""
+        loop = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            self.execute(slot, future, outer, before)
+        finally:
+            asyncio._set_running_loop(loop)
 
     def _run_coroutine_in_place(self) -> None:
         """Run a coroutine fork on a loop of its own: only in the debugger's mode, and only if no loop has it."""

@@ -30,6 +30,8 @@ IDLE_S = 10.0  # chosen: how long a thread beyond the limit is kept for the next
 class Pool(Permits):
     """A queue of kernels and the threads that run them; see the module's docstring."""
 
+    is_inline = False
+
     def __init__(self, limit: int, *, blas_threads: int | None = 1) -> None:
         super().__init__(limit)
         self.forked = 0
@@ -281,6 +283,8 @@ def is_pending(fork: Fork) -> bool:
 
 class InlinePool(Pool):
     """No thread at all: what is queued runs in the waits (the debugger's mode)."""
+
+    is_inline = True
 
     def __init__(self, limit: int, *, blas_threads: int | None = 1) -> None:
         super().__init__(sys.maxsize, blas_threads=blas_threads)

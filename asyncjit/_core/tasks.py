@@ -13,7 +13,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from asyncjit._core.context import ROOT, Scope, current, this_thread
+from asyncjit._core.context import ROOT, Scope, current
 from asyncjit._core.loops import inbox_of, trio_runs_here
 from asyncjit.errors import ForkCancelled, WaitOnEventLoopError
 
@@ -81,9 +81,6 @@ def require_loop(what: str, blocking: str) -> asyncio.AbstractEventLoop:
 def refuse_loop(blocking: str, awaiting: str) -> None:
     """Raise if a loop runs in this thread, which a blocking call would stop."""
     if asyncio._get_running_loop() is not None:
-        fork = this_thread().fork
-        if fork is not None and fork.is_inline:  # the debugger's mode runs kernels on the loop's thread
-            return
         raise WaitOnEventLoopError(f"{blocking} would block the event loop: write `{awaiting}`")
     if trio_runs_here():
         raise WaitOnEventLoopError(

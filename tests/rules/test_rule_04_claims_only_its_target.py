@@ -428,6 +428,20 @@ def test_inline_a_coroutine_awaited_lives_on_the_loop(inline: sync.Runtime, mode
     assert asyncio.run(main()) == (8, me())
 
 
+def runs_loop(n: int) -> tuple[int, int]:
+    return asyncio.run(doubled(n))
+
+
+@pytest.mark.parametrize("kernel", [waits_for_coroutine, runs_loop])
+def test_inline_a_kernel_that_a_loop_runs_may_do_all_that_it_may_on_the_pool(
+    inline: sync.Runtime, kernel: Callable[[int], tuple[int, int]]
+) -> None:
+    async def main() -> list[tuple[int, int]]:
+        return await asyncjit.wait_all([fork(kernel, n) for n in range(3)])
+
+    assert asyncio.run(main()) == [(2 * n, me()) for n in range(3)]
+
+
 @pytest.mark.parametrize("is_left", ["closed", "left as a group"])
 @pytest.mark.parametrize("kind", ["kernel", "coroutine"])
 def test_inline_closing_and_leaving_a_group_run_the_rest(kind: str, is_left: str) -> None:
