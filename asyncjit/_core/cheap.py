@@ -2,9 +2,9 @@
 
 An await normally hops: loop → pool thread → loop, some 50 µs. A ufunc on a few elements takes half of one. So a task
 may run its target in place if it is a C callable that was measured, for inputs of that size class, to cost less than
-a hop; one overrun bars that size class, and a budget per turn of the loop limits how much is run before others get
-their turn. Only functions of NumPy on arrays and numbers qualify: they compute and end, where any other C callable
-might block.
+a hop; one overrun bars that size class until it was cheap on the pool for a while, and a budget per turn of the loop
+limits how much is run before others get their turn. Only functions of NumPy on arrays and numbers qualify: they
+compute and end, where any other C callable might block.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from asyncjit._core.loops import Inbox
 
 HOP_S = 50e-6  # measured: one await at a time on uvloop, benchmarks/fork_wait.py
+TERM = 32  # chosen: a machine's hiccup shall not bar a ufunc for ever; one that is dear proves it again within these
 BUDGET_S = 1e-3  # chosen: what a turn of the loop may be delayed, a fifth of the GIL's switch interval
 
 _NUMBERS = (int, float, complex, np.generic)
@@ -34,6 +35,7 @@ class Costs:
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
         self._costs: dict[tuple[Any, int], float] = {}
+        self._terms: dict[tuple[Any, int], int] = {}  # how often each that is barred has yet to prove cheap on the pool
         self._runs = 0
 
     def is_cheap(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], inbox: Inbox) -> bool:
@@ -61,9 +63,19 @@ class Costs:
         try:
             return fn(*args, **kwargs)
         finally:
-            cost = self._clock() - start
-            known = self._costs.get(key, HOP_S)
-            self._costs[key] = min(known, cost) if max(known, cost) <= HOP_S else math.inf
+            self._note(key, self._clock() - start)
+
+    def _note(self, key: tuple[Any, int], cost: float) -> None:
+        if cost > HOP_S:
+            self._costs[key] = math.inf
+            self._terms[key] = TERM
+        elif key not in self._terms:
+            self._costs[key] = min(cost, self._costs.get(key, HOP_S))
+        else:
+            self._terms[key] -= 1
+            if self._terms[key] <= 0:
+                del self._terms[key]
+                self._costs[key] = cost
 
     @staticmethod
     def _begin_turn(inbox: Inbox) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import asyncjit
 from asyncjit import fork
 from asyncjit._core import forks
-from asyncjit._core.cheap import BUDGET_S, HOP_S, Costs
+from asyncjit._core.cheap import BUDGET_S, HOP_S, TERM, Costs
 from asyncjit._core.loops import Inbox, inbox_of
 from tests.at_rest import assert_at_rest
 
@@ -113,9 +113,18 @@ async def test_what_is_not_of_the_kind_is_called_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("durations", [[DEAR_S, CHEAP_S], [CHEAP_S, DEAR_S, CHEAP_S]], ids=["first", "later"])
-async def test_one_overrun_bars_the_class_for_ever(inbox: Inbox, durations: list[float]) -> None:
+async def test_one_overrun_bars_the_class_until_it_was_cheap_for_a_while(inbox: Inbox, durations: list[float]) -> None:
     costs = Measured(*durations)
-    for _ in range(5):
+    for _ in range(len(durations) - 1 + TERM - 1):
+        costs.run(np.negative, (np.ones(4),), {})
+    assert not is_cheap(costs, inbox, np.negative, np.ones(4))
+    costs.run(np.negative, (np.ones(4),), {})
+    assert is_cheap(costs, inbox, np.negative, np.ones(4))
+
+
+async def test_another_overrun_begins_the_term_anew(inbox: Inbox) -> None:
+    costs = Measured(DEAR_S, *[CHEAP_S] * (TERM - 1), DEAR_S, CHEAP_S)
+    for _ in range(2 * TERM - 1):
         costs.run(np.negative, (np.ones(4),), {})
     assert not is_cheap(costs, inbox, np.negative, np.ones(4))
 
