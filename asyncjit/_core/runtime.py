@@ -54,7 +54,8 @@ class Runtime:
         How many threads one split kernel may use; by default MKL_NUM_THREADS, OMP_NUM_THREADS, else the usable CPUs.
     executor : concurrent.futures.Executor, optional
         Where the bodies of kernels run; their pool threads wait for it. Forks below a body that runs in another process
-        belong to that process.
+        belong to that process. An executor of threads needs one for each kernel that runs or waits: with fewer, kernels
+        that wait for kernels it has queued would wait for ever.
     inline : bool
         The debugger's mode: no threads, every wait runs its target in place. Also by ASYNCJIT_INLINE=1.
     blas_threads : int or None
