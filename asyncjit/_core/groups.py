@@ -234,6 +234,9 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
             raise interrupted
         if isinstance(error, asyncio.CancelledError) and not scope.errors:
             return False
+        if scope.errors and host is not None and host.cancelling() and sys.version_info >= (3, 13):
+            host.uncancel()  # as its TaskGroup does: the cancel from outside goes on after the group's own error
+            host.cancel()
         self._raise(scope, None if isinstance(error, asyncio.CancelledError) else error)
         return error is None
 
