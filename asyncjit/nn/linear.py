@@ -8,10 +8,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
 from asyncjit.nn.initial import uniform
-from asyncjit.nn.module import Module
+from asyncjit.nn.layer import Layer
 
 
-class Linear(Module):
+class Linear(Layer):
     """An affine map of the last axis: ``y = x @ weight.T + bias``.
 
     Parameters
@@ -47,6 +47,8 @@ class Linear(Module):
     """
 
     bias: NDArray[Any] | None
+
+    _by_columns = True
 
     def __init__(
         self,

@@ -14,12 +14,12 @@ anything is called. So each subclass gets the `__call__` that fits its `forward`
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asyncjit.nn.loading import IncompatibleKeys, load_arrays
+from asyncjit.nn.loading import IncompatibleKeys, Place, load_arrays
 
 Kind = TypeVar("Kind")
 
@@ -59,6 +59,7 @@ class Module:
     # Defaults on the class: a subclass that forgets super().__init__() has them all the same.
     training: bool = True
     _buffer_names: frozenset[str] = frozenset()
+    _replaces_parameters: ClassVar[bool] = False  # a new value is set, because what is there can't be written to
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -170,16 +171,13 @@ class Module:
 
         The arrays are the module's own, not copies; one that is shared is there under each of its names.
         """
-        return {
-            _join(module_name, name): array
-            for module_name, module in self.named_modules(remove_duplicate=False)
-            for name, array in module._own_parameters() + module._own_buffers()
-        }
+        return {name: place.array for name, place in self._places().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy the values of `state_dict` into the module's parameters and buffers.
 
-        Each array keeps its dtype and its identity; values are converted. Nothing is changed if anything is
+        Values are converted to the dtype of what they replace. Arrays of your own modules are written to, and keep
+        their identity; parameters of layers, which are read-only, are set anew. Nothing is changed if anything is
         wrong. The module must not be computing meanwhile in another thread.
 
         Parameters
@@ -213,7 +211,7 @@ class Module:
             Unexpected key(s) in state_dict: "scale".
             size mismatch for weight: the state dict has shape (2, 2), the module has shape (1, 2).
         """
-        return load_arrays(type(self).__name__, self.state_dict(), state_dict, strict)
+        return load_arrays(type(self).__name__, self._places(), state_dict, strict)
 
     def eval(self) -> Self:
         """Set `training` to False, here and in every module below; return the module itself."""
@@ -245,6 +243,13 @@ class Module:
 
     def _own_buffers(self) -> list[tuple[str, NDArray[Any]]]:
         return [(name, array) for name, array in self._members(np.ndarray) if name in self._buffer_names]
+
+    def _places(self) -> dict[str, Place]:
+        return {
+            _join(module_name, name): Place(module, name, array)
+            for module_name, module in self.named_modules(remove_duplicate=False)
+            for name, array in module._own_parameters() + module._own_buffers()
+        }
 
     def _is_parameter(self, name: str, array: NDArray[Any]) -> bool:
         is_private = name.startswith("_") or name in self._buffer_names

@@ -13,13 +13,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
 from asyncjit.nn.initial import uniform
+from asyncjit.nn.layer import Layer
 from asyncjit.nn.lstm_steps import Weights, run_direction
-from asyncjit.nn.module import Module
 
 State = tuple[NDArray[Any], NDArray[Any]]
 
 
-class LSTM(Module):
+class LSTM(Layer):
     """One or more layers of long short-term memory over a sequence.
 
     For each step of each layer, σ being the logistic function and ⊙ the product by elements::
@@ -78,6 +78,8 @@ class LSTM(Module):
     >>> output.shape, h_n.shape, c_n.shape
     ((5, 3, 40), (4, 3, 20), (4, 3, 20))
     """
+
+    _by_columns = True
 
     weight_ih_l0: NDArray[Any]
     weight_hh_l0: NDArray[Any]
