@@ -19,8 +19,10 @@ Where things are::
     _core/forks.py      one forked call: claim, run, finish
     _core/blas.py       BLAS and OpenMP held at one thread
     _core/pool.py       the queue and the threads
+    _core/teams.py      threads that run one kernel's pieces together
     _core/runtime.py    Runtime, closing
     _core/process.py    the current runtime, the default one, exit, os.fork
+    _core/intraop.py    parallel_for, and how kernels are split
     _core/settings.py   thread counts, parallel_info
     _core/forking.py    fork, check_cancelled
     _core/gathering.py  collect_all and what waits for many
@@ -37,6 +39,7 @@ from asyncjit._core.forking import check_cancelled, fork
 from asyncjit._core.future import Future
 from asyncjit._core.gathering import collect_all
 from asyncjit._core.groups import fail_after, fork_group
+from asyncjit._core.intraop import parallel_for
 from asyncjit._core.process import close, current_runtime
 from asyncjit._core.runtime import Runtime, Statistics
 from asyncjit._core.settings import (
@@ -66,6 +69,7 @@ __all__ = [
     "get_num_interop_threads",
     "get_num_threads",
     "map",
+    "parallel_for",
     "parallel_info",
     "set_num_interop_threads",
     "set_num_threads",

@@ -143,7 +143,7 @@ def default_num_interop_threads(environ: Mapping[str, str]) -> int:
     return found[0] if found is not None else usable_cpus().count
 
 
-def default_num_threads(environ: Mapping[str, str]) -> int:
-    """Return MKL_NUM_THREADS, else OMP_NUM_THREADS, else the usable CPUs."""
+def default_num_threads(environ: Mapping[str, str], num_cpus: int) -> int:
+    """Return MKL_NUM_THREADS, else OMP_NUM_THREADS, else `num_cpus`, the usable CPUs."""
     found = count_from_environment(["MKL_NUM_THREADS", "OMP_NUM_THREADS"], environ)
-    return found[0] if found is not None else usable_cpus().count
+    return found[0] if found is not None else num_cpus

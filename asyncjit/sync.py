@@ -16,6 +16,7 @@ from asyncjit._core.forking import check_cancelled, fork
 from asyncjit._core.future import Future
 from asyncjit._core.gathering import collect_all
 from asyncjit._core.groups import fail_after, fork_group
+from asyncjit._core.intraop import parallel_for
 from asyncjit._core.process import close, current_runtime
 from asyncjit._core.runtime import Runtime, Statistics
 from asyncjit._core.settings import (
@@ -43,6 +44,7 @@ __all__ = [
     "get_num_interop_threads",
     "get_num_threads",
     "map",
+    "parallel_for",
     "parallel_info",
     "set_num_interop_threads",
     "set_num_threads",

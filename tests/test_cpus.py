@@ -284,7 +284,7 @@ def test_each_bad_value_warns() -> None:
 def test_a_bad_value_behind_a_good_one_is_not_looked_at() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert default_num_threads({"MKL_NUM_THREADS": "6", "OMP_NUM_THREADS": "x"}) == 6
+        assert default_num_threads({"MKL_NUM_THREADS": "6", "OMP_NUM_THREADS": "x"}, 4) == 6
 
 
 def test_the_inter_op_count_has_a_variable_of_its_own() -> None:
@@ -294,14 +294,14 @@ def test_the_inter_op_count_has_a_variable_of_its_own() -> None:
 
 
 def test_mkls_variable_goes_before_openmps_and_both_before_the_cpus() -> None:
-    assert default_num_threads({"OMP_NUM_THREADS": "98", "MKL_NUM_THREADS": "97"}) == 97
-    assert default_num_threads({"OMP_NUM_THREADS": "98"}) == 98
-    assert default_num_threads({"ASYNCJIT_NUM_INTEROP_THREADS": "99"}) == usable_cpus().count
+    assert default_num_threads({"OMP_NUM_THREADS": "98", "MKL_NUM_THREADS": "97"}, 4) == 97
+    assert default_num_threads({"OMP_NUM_THREADS": "98"}, 4) == 98
+    assert default_num_threads({"ASYNCJIT_NUM_INTEROP_THREADS": "99"}, 4) == 4
 
 
 def test_where_the_variables_hold_nothing_good_the_cpus_count() -> None:
     with pytest.warns(RuntimeWarning, match=r"^MKL_NUM_THREADS='x' is no positive integer and is ignored$"):
-        assert default_num_threads({"MKL_NUM_THREADS": "x"}) == usable_cpus().count
+        assert default_num_threads({"MKL_NUM_THREADS": "x"}, 4) == 4
     with pytest.warns(
         RuntimeWarning, match=r"^ASYNCJIT_NUM_INTEROP_THREADS='-1' is no positive integer and is ignored$"
     ):

@@ -18,6 +18,7 @@ from asyncjit._core.context import ROOT, Process, Scope, current, lock, this_thr
 from asyncjit._core.forks import Fork
 from asyncjit._core.future import Future
 from asyncjit._core.process import current_runtime
+from asyncjit._core.splitting import NumpyFunction, Split, splits
 from asyncjit._core.tasks import here
 from asyncjit._core.waiting import refuse_cancelled
 from asyncjit.errors import Overloaded
@@ -49,13 +50,19 @@ def start(
         most = runtime.max_queued
         if runtime.executor is not None and not is_async_callable(fn):
             fn = Shipped(runtime.executor, fn)
+    if type(fn) is ufunc or type(fn) is NumpyFunction:
+        is_async = False
+        if splits(fn, args):
+            fn = Split(fn)
+    else:
+        is_async = is_async_callable(fn)
     fork = Fork(scope, runtime, ROOT if scope is None else scope.env, fn, args, kwargs, frame)
     future: Future[Any] = fork.future
-    if type(fn) is not ufunc and is_async_callable(fn):
+    if is_async:
         fork.is_async = True
     if runtime.instruments:
         fork.instruments += tuple(i for i in runtime.instruments if i not in fork.instruments)
-    is_async, cause, is_counted = fork.is_async, None, False
+    cause, is_counted = None, False
     try:
         if fork.instruments:
             for instrument in fork.instruments:

@@ -11,6 +11,7 @@ from asyncjit.cpus import UsableCpus
 VARIABLES = (
     "ASYNCJIT_NUM_INTEROP_THREADS",
     "ASYNCJIT_INLINE",
+    "ASYNCJIT_PRODUCT_FORM",
     "MKL_NUM_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -23,6 +24,7 @@ def describe(
     num_threads: int,
     cpus: UsableCpus,
     libraries: Iterable[Library],
+    products: str,
     environ: Mapping[str, str],
     loop: str,
 ) -> str:
@@ -36,6 +38,8 @@ def describe(
         The CPUs, and where their number came from.
     libraries : iterable of Library
         What was found in this process.
+    products : str
+        Which form the products with weights have, and why.
     environ : mapping
         The environment variables.
     loop : str
@@ -50,7 +54,7 @@ def describe(
         "BLAS and OpenMP:",
     ]
     lines += [f"\t{_library(library)}" for library in libraries] or ["\t[none found]"]
-    lines.append("Environment variables:")
+    lines += [f"products of asyncjit.nn : {products}", "Environment variables:"]
     lines += [f"\t{name} : {environ.get(name, '[not set]')}" for name in VARIABLES]
     return "\n".join(lines) + "\n"
 

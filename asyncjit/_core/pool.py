@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from sys import modules
+from typing import Any
 
 from asyncjit._core.blas import blas
 from asyncjit._core.cell import FINISHED, PENDING, RUNNING, Cell, new_bell, ring
@@ -41,39 +42,43 @@ class Pool(Permits):
         self.blas_threads = blas_threads  #: to how many threads BLAS is held; None leaves it alone
         self.has_wished = blas_threads is None  #: and whether it has told so
         self.queue: deque[Fork] = deque()  #: of forks; those that were claimed elsewhere or cancelled are passed over
+        self.seats: deque[Any] = deque()  #: of teams (`teams.py`) that wait for threads to come
         self.pick: Callable[[], Fork] | None = None  #: takes the next entry, where that is not the oldest
         self._parked: list[ThreadSlot] = []
         self.idle_cells: list[Cell] = []  # to be settled when the pool is idle
         self._names = 0
 
     def replenish(self) -> None:
-        """Wake or start a thread if a kernel is queued and may start."""
-        bell = birth = None
+        """Wake or start threads while a kernel is queued and may start."""
+        while self.call_in():
+            pass
+
+    def call_in(self, *, anyway: bool = False) -> bool:
+        """Wake or start a thread, if a kernel is queued and may start, or `anyway`; tell whether one comes."""
+        bell, birth, fresh = None, None, Birth()
         try:
-            while True:
-                bell, birth, fresh = None, None, Birth()
-                with lock:
-                    if self.searching >= self.queued or self.running + self.searching >= self.limit:
-                        return
-                    self.searching += 1
-                    if self._parked:
-                        slot = self._parked[-1]
-                        del self._parked[-1]
-                        slot.searching = True
-                        bell = slot.bell
-                    else:
-                        birth = fresh
-                        self.num_threads += 1
-                if bell is not None:
-                    ring(bell)
-                elif not self._start_thread(fresh):
-                    return
+            with lock:
+                if not anyway and (self.searching >= self.queued or self.running + self.searching >= self.limit):
+                    return False
+                self.searching += 1
+                if self._parked:
+                    slot = self._parked[-1]
+                    del self._parked[-1]
+                    slot.searching = True
+                    bell = slot.bell
+                else:
+                    birth = fresh
+                    self.num_threads += 1
+            if bell is None:
+                return self._start_thread(fresh)
+            ring(bell)
         except BaseException:  # Ctrl-C: who is counted as searching must be told, or taken back
             if bell is not None:
                 ring(bell)
             elif birth is not None:
                 self._void(birth)
             raise
+        return True
 
     def _start_thread(self, birth: Birth) -> bool:
         """Start a pool thread that is counted already; if no more are to be had, let those there are go on."""
@@ -120,7 +125,13 @@ class Pool(Permits):
             if slot.permit is self and self.running > self.limit:  # the excess, or a lowered limit, is paid here
                 slot.permit = None
                 self.running -= 1
-            fork = self._claim(slot) if slot.permit is self or self.running < self.limit else None
+            seat = self._take_seat(slot) if self.seats else None
+            can_claim = seat is None and (slot.permit is self or self.running < self.limit)
+            fork = self._claim(slot) if can_claim else None
+        if seat is not None:
+            self.prepare(slot)
+            seat.serve(slot)
+            return True
         if fork is None:
             return self._park(slot)
         if not self.has_wished or slot.blas_generation != blas.generation or len(modules) != blas.num_modules:
@@ -141,6 +152,17 @@ class Pool(Permits):
                     slot.permit = self
                 slot.fork = fork
                 return fork
+        return None
+
+    def _take_seat(self, slot: ThreadSlot) -> Any:
+        """Take an open seat of a team, if there is one, and its permit instead of an own one. Under the lock."""
+        while self.seats:
+            seat = self.seats.popleft().take_seat()
+            if seat is not None:
+                if slot.permit is self:
+                    self.running -= 1
+                slot.permit = self
+                return seat
         return None
 
     def sweep(self) -> None:
@@ -206,26 +228,8 @@ class Pool(Permits):
         """Let `limit` kernels run at once; fewer than before show as kernels end."""
         self.limit = limit
         for _ in range(len(self._parked)):  # those now beyond the limit shall not sleep for ever
-            self._wake_one()
+            self.call_in(anyway=True)
         self.replenish()
-
-    def _wake_one(self) -> None:
-        """Wake a parked thread, if there is one, whatever the counts are."""
-        bell = None
-        try:
-            with lock:
-                if self._parked:
-                    self.searching += 1
-                    slot = self._parked[-1]
-                    del self._parked[-1]
-                    slot.searching = True
-                    bell = slot.bell
-            if bell is not None:
-                ring(bell)
-        except BaseException:
-            if bell is not None:
-                ring(bell)
-            raise
 
     @property
     def is_idle(self) -> bool:

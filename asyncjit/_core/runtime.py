@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -134,11 +135,15 @@ class Runtime:
     @property
     def num_threads(self) -> int:
         """How many threads one split kernel may use."""
-        return self._num_threads or cpus.default_num_threads(os.environ)
+        return self._num_threads or cpus.default_num_threads(os.environ, self._num_cpus)
 
     @num_threads.setter
     def num_threads(self, value: int) -> None:
         self._num_threads = cpus.positive_count(value, "num_threads")
+
+    @cached_property
+    def _num_cpus(self) -> int:
+        return cpus.usable_cpus().count  # reads files: too slow for every call that may be split
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the counts, all of one moment."""

@@ -8,6 +8,7 @@ import os
 from asyncjit._core.blas import blas
 from asyncjit._core.info import describe
 from asyncjit._core.process import current_runtime
+from asyncjit._core.products import describe_products
 from asyncjit.cpus import usable_cpus
 
 
@@ -46,7 +47,7 @@ def get_num_threads() -> int:
 
 
 def parallel_info() -> str:
-    """Describe all that decides how many threads compute: counts, BLAS and OpenMP, CPUs, environment, loop."""
+    """Describe all that decides how many threads compute, and how: counts, CPUs, BLAS, products, environment, loop."""
     runtime = current_runtime()
     loop = asyncio._get_running_loop()
     return describe(
@@ -54,6 +55,7 @@ def parallel_info() -> str:
         num_threads=runtime.num_threads,
         cpus=usable_cpus(),
         libraries=blas.libraries(),
+        products=describe_products(),
         environ=os.environ,
         loop="none runs here" if loop is None else f"{type(loop).__module__}.{type(loop).__qualname__}",
     )

@@ -9,26 +9,40 @@ Where things are
 ----------------
 module      Module: what is a parameter, how a module is called, state dicts, the repr tree
 containers  ModuleList, ModuleDict, Sequential
+layer       Layer: modules whose parameters are read-only
 linear      Linear
-recurrent   LSTM
-lstm_steps  the arithmetic of one direction of an LSTM layer
+lstm, gru   LSTM, LSTMCell; GRU, GRUCell
+recurrent   what these have in common
+sequence    one direction of one recurrent layer over a sequence, and how it is split
+cells       the arithmetic of one step after its products
+packing     products with weights that stay: panels
+memory      where arrays lie: aligned, read-only
 loading     how a state dict's values get into a module's arrays
 initial     torch's default initialisation
 arguments   checks of what constructors are given
 """
 
+from asyncjit._core.products import get_product_form, set_product_form
 from asyncjit.nn.containers import ModuleDict, ModuleList, Sequential
+from asyncjit.nn.gru import GRU, GRUCell
+from asyncjit.nn.layer import Layer
 from asyncjit.nn.linear import Linear
 from asyncjit.nn.loading import IncompatibleKeys
+from asyncjit.nn.lstm import LSTM, LSTMCell
 from asyncjit.nn.module import Module
-from asyncjit.nn.recurrent import LSTM
 
 __all__ = [
+    "GRU",
     "LSTM",
+    "GRUCell",
     "IncompatibleKeys",
+    "LSTMCell",
+    "Layer",
     "Linear",
     "Module",
     "ModuleDict",
     "ModuleList",
     "Sequential",
+    "get_product_form",
+    "set_product_form",
 ]

@@ -5,21 +5,20 @@ written to afterwards would be silently ignored by them. So what is set as a par
 that NumPy refuses to write to, through this array and every view of it; setting the attribute anew, or
 `load_state_dict`, is how a parameter changes, and both are seen, because forms are kept with the array they were made
 of. Arrays that are shared (tied) stay so: one that has such memory already is not copied again.
-
-A matrix may be kept by columns: torch's (N, K) is then a transposed view of a (K, N) array, which is what NumPy's
-product with it is fastest on. Where N times the item size is a multiple of 1 KB, rows of that array would meet in the
-same few sets of the CPU's caches; 64 bytes of padding take them apart (small products with a 256 wide weight: 0.7 of
-the time; `benchmarks/kernels.py`).
 """
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from operator import is_
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asyncjit.nn.memory import read_only
 from asyncjit.nn.module import Module
 
-_PADDING_BYTES, _ALIASING_BYTES = 64, 1024  # measured, as the docstring tells
+Form = TypeVar("Form")
+Parameters = tuple[NDArray[Any] | None, ...]
 
 
 class Layer(Module):
@@ -40,54 +39,26 @@ class Layer(Module):
     """
 
     _replaces_parameters: ClassVar[bool] = True
-    _by_columns: ClassVar[bool] = False  # whether matrices are kept by columns
+    _by_columns: ClassVar[bool] = False  # whether matrices are kept by columns (`memory`)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, np.ndarray) and self._is_parameter(name, value):
             value = read_only(value, by_columns=self._by_columns)
         super().__setattr__(name, value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_forms"}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Copies and pickles come with writeable arrays.
         for name, value in state.items():
             setattr(self, name, value)
 
-
-class _Memory(np.ndarray[Any, Any]):
-    """The memory of a read-only parameter: nobody but `read_only` has ever had it in hand."""
-
-
-def read_only(array: NDArray[Any], *, by_columns: bool = False) -> NDArray[Any]:
-    """Return a copy of `array` that nobody can write to, or `array` itself if it is one.
-
-    Parameters
-    ----------
-    array : ndarray
-        Not kept.
-    by_columns : bool
-        Whether a matrix is kept by columns; the result has the same shape all the same.
-    """
-    if _is_read_only(array):
-        return array
-    if not by_columns or array.ndim != 2:
-        return _filled(array.shape, array)
-    num_rows, num_columns = array.shape
-    pitch = num_rows
-    if num_rows and num_rows * array.itemsize % _ALIASING_BYTES == 0:
-        pitch += _PADDING_BYTES // array.itemsize
-    return _filled((num_columns, pitch), array.T)[:, :num_rows].T
-
-
-def _filled(shape: tuple[int, ...], values: NDArray[Any]) -> NDArray[Any]:
-    memory = np.empty(shape, values.dtype).view(_Memory)
-    memory[tuple(map(slice, values.shape))] = values
-    return np.asarray(memoryview(memory).toreadonly())
-
-
-def _is_read_only(array: NDArray[Any]) -> bool:
-    if type(array) is not np.ndarray or array.flags.writeable:
-        return False
-    base: Any = array.base
-    while isinstance(base, np.ndarray):
-        base = base.base
-    return isinstance(base, memoryview) and type(base.obj) is _Memory
+    def _formed(self, key: str, parameters: Parameters, make: Callable[..., Form]) -> Form:
+        """Return ``make(*parameters)``, made once for as long as the parameters are the same arrays."""
+        forms: dict[str, tuple[Parameters, Any]] = vars(self).setdefault("_forms", {})
+        kept = forms.get(key)
+        if kept is None or not all(map(is_, kept[0], parameters)):
+            kept = forms[key] = (parameters, make(*parameters))
+        form: Form = kept[1]
+        return form

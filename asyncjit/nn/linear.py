@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
 from asyncjit.nn.initial import uniform
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.packing import Product
 
 
 class Linear(Layer):
@@ -91,11 +92,11 @@ class Linear(Layer):
         """
         x = np.asarray(x)
         self._check_input(x)
+        product = self._formed("weight", (self.weight,), Product)
+        if x.ndim == 2:
+            return product(x, self.bias)
         # One product of all rows: matmul of three or more axes would call BLAS once for each matrix.
-        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-        y: NDArray[Any] = rows @ self.weight.T
-        if self.bias is not None:
-            y += self.bias
+        y = product(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), self.bias)
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def extra_repr(self) -> str:

@@ -37,9 +37,7 @@ class _MisfitError(Exception):
     """A value does not go into the array it is meant for; the message says why."""
 
 
-def load_arrays(
-    owner: str, own: Mapping[str, Place], given: Mapping[str, Any], strict: bool
-) -> IncompatibleKeys:
+def load_arrays(owner: str, own: Mapping[str, Place], given: Mapping[str, Any], strict: bool) -> IncompatibleKeys:
     """Copy `given` into the arrays at the places `own` of the same names; RuntimeError lists every fault found."""
     if not isinstance(given, Mapping):
         raise TypeError(f"Expected state_dict to be dict-like, got {type(given).__name__}")

@@ -29,6 +29,7 @@ def told(*libraries: Library, environ: dict[str, str] | None = None) -> list[str
         num_threads=5,
         cpus=UsableCpus(2, "affinity 4 ∩ cgroup quota 1.5 (/sys/fs/cgroup/cpu.max)"),
         libraries=libraries,
+        products="panels",
         environ=environ or {},
         loop="uvloop.Loop",
     )
@@ -70,12 +71,13 @@ def test_where_no_library_is_found_the_text_says_so() -> None:
 
 def test_every_variable_is_told_set_empty_or_not_set() -> None:
     lines = told(environ={"OMP_NUM_THREADS": "4,2", "ASYNCJIT_INLINE": "", "HOME": "/root"})
-    assert lines[7] == "Environment variables:"
-    assert lines[8:] == [
+    assert lines[7:9] == ["products of asyncjit.nn : panels", "Environment variables:"]
+    assert lines[9:] == [
         "\tASYNCJIT_NUM_INTEROP_THREADS : [not set]",
         "\tASYNCJIT_INLINE : ",
+        "\tASYNCJIT_PRODUCT_FORM : [not set]",
         "\tMKL_NUM_THREADS : [not set]",
         "\tOMP_NUM_THREADS : 4,2",
         "\tOPENBLAS_NUM_THREADS : [not set]",
     ]
-    assert len(lines[8:]) == len(VARIABLES)
+    assert len(lines[9:]) == len(VARIABLES)
