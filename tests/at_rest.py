@@ -1,12 +1,13 @@
-"""What the tests of the tree share: a kernel that is held, and a runtime that must end idle with counts that add up."""
+"""What the tests of the tree share: bodies that are held or never end, and a runtime that must end idle."""
 
 import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
-from asyncjit import Future, sync
+from asyncjit import Future, check_cancelled, sync
 
 PATIENCE_S = 30.0  # a watchdog for what must happen; no test passes by its running out
 
@@ -30,6 +31,48 @@ class Gate:
 
     def await_start(self) -> None:
         assert self.started.wait(PATIENCE_S), "the kernel did not start"
+
+
+def explode(error: BaseException) -> None:
+    """Stand for a kernel that fails."""
+    raise error
+
+
+async def explode_async(error: BaseException) -> None:
+    """Stand for a coroutine that fails, though not in its first step."""
+    await asyncio.sleep(0)
+    raise error
+
+
+def wait_for_ever() -> None:
+    """Stand for a kernel that ends only when it is cancelled."""
+    while True:
+        check_cancelled()
+
+
+async def sleep_for_ever() -> None:
+    """Stand for a coroutine that ends only when it is cancelled."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("woken by nobody")
+
+
+class Sleeper:
+    """A coroutine function that sleeps until it is cancelled, and tells of its start and end."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.is_ended = False
+        self.error: BaseException | None = None
+
+    async def __call__(self) -> None:
+        self.started.set()
+        try:
+            await sleep_for_ever()
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.is_ended = True
 
 
 @contextlib.contextmanager
@@ -76,3 +119,22 @@ async def until_async(condition: Callable[[], object]) -> None:
     while not condition():  # a thread's state, which no asyncio event tells
         assert time.monotonic() < watchdog, "what was waited for never came"
         await asyncio.sleep(0)
+
+
+async def settle() -> None:
+    """Let the loop run what is ready, with what follows from it."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def errors_of(group: BaseExceptionGroup[Any]) -> list[tuple[type, str]]:
+    """Tell the errors of a group by type and text."""
+    return [(type(error), str(error)) for error in group.exceptions]
+
+
+async def outcome_of(awaitable: Awaitable[Any]) -> Any:
+    """Return what comes of `awaitable`: its value or its error."""
+    try:
+        return await awaitable
+    except BaseException as error:
+        return error

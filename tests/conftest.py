@@ -1,12 +1,15 @@
-"""The fixture matrix: every async test on asyncio and uvloop, pools of one, two and four."""
+"""The fixture matrix: every async test on asyncio and uvloop, runtimes of one, two and four threads."""
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import hypothesis
 import pytest
+
+from asyncjit import sync
+from tests.at_rest import assert_at_rest
 
 # No wall clock as a judge: a slow machine is no failure.
 hypothesis.settings.register_profile("asyncjit", deadline=None)
@@ -27,3 +30,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 def num_interop_threads(request: pytest.FixtureRequest) -> int:
     """Size of the pool: 1 is the deadlock detector."""
     return cast("int", request.param)
+
+
+@pytest.fixture
+def runtime(num_interop_threads: int) -> Iterator[sync.Runtime]:
+    """Return a runtime that must end idle, with counts that add up."""
+    with sync.Runtime(num_interop_threads, blas_threads=None) as runtime:
+        yield runtime
+        assert_at_rest(runtime)

@@ -1,12 +1,10 @@
-"""The command line and the demo behind it."""
+"""The command line: what it takes, refuses and prints."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from asyncjit import demo
@@ -46,13 +44,3 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit):
         main(["demo", "--output", str(tmp_path / "missing")])
     assert "must be an existing folder, got" in capsys.readouterr().err
-
-
-def test_the_serial_form_is_the_textbook_sum_of_both_directions() -> None:
-    size = demo.Size(steps=3, batch=2, hidden=4, models=2)
-    serial: Any = demo.make_forms(size)["serial"]
-    x = np.random.default_rng(0).random((3, 2, 4), dtype=np.float32)
-    expected = sum(
-        np.concatenate((model.cell_f(x)[0], model.cell_b(x[::-1])[0][::-1]), axis=2) for model in serial.models
-    )
-    np.testing.assert_allclose(serial(x), expected, rtol=1e-6)

@@ -151,6 +151,9 @@ class Scope:
         """Do nothing: a stretch of code sees its cancel in its waits; forks override this."""
         return False
 
+    def cancel_unstarted(self, cause: type[Exception]) -> None:
+        """Do nothing: a stretch of code has started; forks override this."""
+
     def count(self, fork: Any) -> None:
         """Add a child of a scope that counts. Under the lock."""
         raise NotImplementedError
@@ -181,17 +184,19 @@ class Scope:
     def cancel_below(self, cause: type[Exception]) -> None:
         """Cancel all that was forked below, and whatever will be; the waits of cancelled code raise from now on."""
         scopes = [self]
-        while scopes:
-            scope = scopes.pop()
+        for scope in scopes:  # it grows
             with lock:
                 scope.cause = scope.cause or cause
                 children = tuple(scope.children or ())
-                blocked = scope.blocked
+            scopes += children
+        for fork in scopes[1:]:  # first what has not started: bodies that end by their cancel set threads free
+            fork.cancel_unstarted(cause)
+        for scope in scopes:
+            blocked = scope.blocked
             if blocked is not None:
                 blocked.wake()
-            for fork in children:
-                fork.cancel_body(cause)
-            scopes += children
+            if scope is not self:
+                scope.cancel_body(cause)
 
     def failed(self, fork: Any, error: BaseException) -> None:
         """Take note that the child `fork` has failed with `error`; groups override this."""

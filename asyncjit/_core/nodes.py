@@ -145,6 +145,12 @@ class Node(Scope):
         passed = deadline is not None and self.runtime.clock() >= deadline - TIMER_SLACK_S
         return DeadlineExceeded if passed else ForkCancelled
 
+    def cancel_unstarted(self, cause: type[Exception]) -> None:
+        """Cancel this fork if its body has not started."""
+        future = self.future
+        if future is not None and future._state == PENDING:
+            self.cancel_body(cause)
+
     def cancel_body(self, cause: type[Exception]) -> bool:
         """Cancel this fork alone; what is below is the caller's to cancel."""
         future = self.future

@@ -293,7 +293,7 @@ class Runtime:
 
     def _unfinished(self) -> list[Any]:
         with lock:
-            return [*self.pool.started(), *self.pool.pending(), *self.pool.coroutines]
+            return [*self.pool.pending(), *self.pool.started(), *self.pool.coroutines]
 
     def refuse_closed(self, scope: Scope | None) -> None:
         """Raise if nothing may be forked here any more; what drains may still fork."""

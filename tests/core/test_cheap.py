@@ -89,11 +89,12 @@ async def test_a_number_is_of_the_smallest_class(inbox: Inbox, number: Any) -> N
         (abs, (1,), {}),
         (np.sum, (np.ones(2),), {}),
         (np.frompyfunc(abs, 1, 1), (np.array([1], dtype=object),), {}),
+        (np.negative, (np.array([1], dtype=object),), {}),
         (np.negative, ([1, 2],), {}),
         (np.negative, (np.ma.ones(2),), {}),
         (np.negative, (np.ones(2),), {"dtype": np.float64}),
     ],
-    ids=["builtin", "function", "objects", "list", "subclass", "keywords"],
+    ids=["builtin", "function", "from a function", "objects", "list", "subclass", "keywords"],
 )
 async def test_what_may_run_anybodys_code_or_block_is_never_cheap(
     inbox: Inbox, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

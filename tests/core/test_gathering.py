@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,21 +10,9 @@ import pytest
 import asyncjit
 from asyncjit import Future, collect_all, fork, sync
 from asyncjit.errors import ForkCancelled, WaitOnEventLoopError
-from tests.at_rest import Gate, assert_at_rest, until
+from tests.at_rest import Gate, until
 from tests.core.doors import Door, listed
 from tests.rules.places import in_threads
-
-
-@pytest.fixture
-def runtime(num_interop_threads: int) -> Iterator[sync.Runtime]:
-    with sync.Runtime(num_interop_threads, blas_threads=None) as runtime:
-        yield runtime
-        assert_at_rest(runtime)
-
-
-@pytest.fixture(params=[False, True], ids=["sync", "async"])
-def door(request: pytest.FixtureRequest) -> Door:
-    return Door(awaits=request.param)
 
 
 def fail(error: BaseException) -> None:

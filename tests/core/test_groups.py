@@ -13,7 +13,7 @@ from asyncjit._core.context import Scope, current
 from asyncjit._core.groups import GroupScope
 from asyncjit.errors import DeadlineExceeded, ForkCancelled, InvalidStateError
 from asyncjit.testing import ManualClock
-from tests.at_rest import PATIENCE_S, Gate, assert_at_rest, until
+from tests.at_rest import PATIENCE_S, Gate, assert_at_rest, until, until_async, wait_for_ever
 
 
 @pytest.fixture
@@ -241,6 +241,19 @@ async def test_the_first_error_from_a_pool_thread_interrupts_the_block_on_its_lo
             await asyncio.get_running_loop().create_future()
     [error] = caught.value.exceptions
     assert isinstance(error, ZeroDivisionError)
+
+
+async def test_a_group_whose_forks_ran_out_of_time_is_late_before_its_block_is_told(
+    runtime: sync.Runtime, clock: ManualClock
+) -> None:
+    with pytest.raises(DeadlineExceeded, match="the forks of a fork_group were not done in time"):
+        with fail_after(5.0):
+            async with fork_group() as group:
+                member = group.fork(wait_for_ever)
+                await until_async(member.running)
+                clock.advance(6.0)  # the loop's own timer has not moved
+                await until_async(lambda: runtime.pool.is_idle)
+    assert member.cancelled()
 
 
 def test_leaving_a_late_block_well_is_no_error(runtime: sync.Runtime, clock: ManualClock) -> None:

@@ -1,49 +1,21 @@
-"""The inbox of a loop, from any thread; and the facade, the loop of those who have none."""
+"""The inbox of a loop, from any thread."""
 
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from asyncjit import Future, fork, sync
-from asyncjit._core.facade import Facade
+from asyncjit import Future
 from asyncjit._core.loops import Inbox, _inboxes, inbox_of
-from tests.at_rest import PATIENCE_S, assert_at_rest, until, until_async
+from tests.at_rest import until_async
 from tests.conftest import pytest_asyncio_loop_factories
+from tests.core.letters import CountingLoop, Note
 from tests.rules.places import in_threads
 
 NEW_LOOPS = pytest_asyncio_loop_factories()
-
-
-class Note:
-    """A letter that tells what became of it."""
-
-    def __init__(self, log: list[Any], name: Any = None, then: Callable[[], object] = lambda: None) -> None:
-        self.log = log
-        self.name = name
-        self.then = then
-
-    def arrive(self) -> None:
-        self.log.append(("arrived", self.name, threading.get_ident()))
-        self.then()
-
-    def strand(self) -> None:
-        self.log.append(("stranded", self.name))
-
-
-class CountingLoop(asyncio.SelectorEventLoop):
-    """A loop that counts how often other threads wake it."""
-
-    num_calls = 0
-
-    def call_soon_threadsafe(  # type: ignore[override]  # its own is generic
-        self, callback: Any, *args: Any, context: Any = None
-    ) -> asyncio.Handle:
-        self.num_calls += 1
-        return super().call_soon_threadsafe(callback, *args, context=context)
 
 
 @pytest.fixture(params=NEW_LOOPS)
@@ -242,113 +214,3 @@ def test_a_loop_that_is_gone_leaves_no_inbox_behind(loop: asyncio.AbstractEventL
     loop.close()
     gc.collect()
     assert loop not in _inboxes
-
-
-# -- the facade
-
-
-@pytest.fixture
-def facade() -> Iterator[Facade]:
-    facade = Facade()
-    yield facade
-    facade.close()
-
-
-def facades() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "asyncjit facade"]
-
-
-async def coroutine() -> str:
-    await asyncio.sleep(0)
-    return threading.current_thread().name
-
-
-def test_the_facade_starts_on_first_need() -> None:
-    before = len(facades())
-    with sync.Runtime(1, blas_threads=None) as runtime:
-        sync.wait(fork(int))
-        assert len(facades()) == before
-        assert sync.wait_all([fork(coroutine) for _ in range(5)]) == ["asyncjit facade"] * 5
-        assert len(facades()) == before + 1
-        assert_at_rest(runtime)
-    assert len(facades()) == before
-
-
-def test_the_facade_has_one_loop_which_runs(facade: Facade) -> None:
-    inbox = facade.inbox()
-    assert inbox.is_open
-    assert facade.inbox() is inbox
-    log: list[Any] = []
-    inbox.post(Note(log, 1))
-    until(lambda: log)
-    assert log[0][2] != threading.get_ident()
-
-
-def test_many_threads_that_ask_at_once_get_the_same_loop(facade: Facade) -> None:
-    before = len(facades())
-    barrier = threading.Barrier(8)
-
-    def ask() -> Inbox:
-        barrier.wait(PATIENCE_S)
-        return facade.inbox()
-
-    assert len(set(in_threads(*[ask] * 8))) == 1
-    until(lambda: len(facades()) == before + 1)
-
-
-def test_a_closed_facade_has_stopped_and_starts_no_more(facade: Facade) -> None:
-    before = len(facades())
-    inbox = facade.inbox()
-    facade.close()
-    assert len(facades()) == before
-    assert not inbox.is_open
-    facade.close()
-    with pytest.raises(RuntimeError, match="the facade has no event loop: it is closed"):
-        facade.inbox()
-
-
-def test_a_facade_can_be_closed_from_its_own_loop(facade: Facade) -> None:
-    closed = threading.Event()
-
-    def close() -> None:
-        facade.close()
-        closed.set()
-
-    facade.inbox().post(Note([], 1, close))
-    assert closed.wait(PATIENCE_S)
-    until(lambda: facade._loop is None)
-
-
-def test_a_facade_that_was_never_needed_closes_without_a_start(facade: Facade) -> None:
-    before = len(facades())
-    facade.close()
-    assert len(facades()) == before
-
-
-def test_after_its_runtime_closed_a_new_one_has_a_facade_of_its_own() -> None:
-    for _ in range(2):
-        with sync.Runtime(1, blas_threads=None):
-            assert sync.wait(fork(coroutine)) == "asyncjit facade"
-
-
-def test_coroutines_of_two_runtimes_live_on_two_facades() -> None:
-    async def ident() -> int:
-        return threading.get_ident()
-
-    with sync.Runtime(1, blas_threads=None):
-        one = sync.wait(fork(ident))
-        with sync.Runtime(1, blas_threads=None):
-            assert sync.wait(fork(ident)) != one
-
-
-def test_a_facade_whose_thread_can_not_be_started_cancels_the_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_start(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with sync.Runtime(1, blas_threads=None) as runtime:
-        with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", no_start)
-            future = fork(coroutine)
-        assert future.cancelled()
-        assert sync.wait(fork(coroutine)) == "asyncjit facade", "the next one finds a thread again"
-        assert_at_rest(runtime)

@@ -13,20 +13,8 @@ import pytest
 
 import asyncjit
 from asyncjit import fork, sync
-from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, assert_at_rest, until, until_async
+from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, until, until_async
 from tests.core.doors import Door
-
-
-@pytest.fixture
-def runtime(num_interop_threads: int) -> Iterator[sync.Runtime]:
-    with sync.Runtime(num_interop_threads, blas_threads=None) as runtime:
-        yield runtime
-        assert_at_rest(runtime)
-
-
-@pytest.fixture(params=[False, True], ids=["sync", "async"])
-def door(request: pytest.FixtureRequest) -> Door:
-    return Door(awaits=request.param)
 
 
 def test_map_gives_the_values_in_order(runtime: sync.Runtime, door: Door) -> None:

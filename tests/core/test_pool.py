@@ -1,7 +1,7 @@
 """The pool's threads: how many are woken, started and kept, and what happens when none is to be had."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -9,13 +9,6 @@ import pytest
 from asyncjit import Future, fork, sync
 from asyncjit._core import pool as pool_module
 from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, assert_at_rest, until
-
-
-@pytest.fixture
-def runtime(num_interop_threads: int) -> Iterator[sync.Runtime]:
-    with sync.Runtime(num_interop_threads, blas_threads=None) as runtime:
-        yield runtime
-        assert_at_rest(runtime)
 
 
 def parked(runtime: sync.Runtime) -> int:

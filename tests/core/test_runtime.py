@@ -1,34 +1,21 @@
-"""`Runtime`: its arguments, which one is the current, its bounds, executors, instruments and counts."""
+"""`Runtime`: its arguments, its bounds, instruments and counts."""
 
-import asyncio
 import contextvars
 import dataclasses
-import multiprocessing
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 import asyncjit
-from asyncjit import Future, Instrument, current_runtime, fork, sync
-from asyncjit.errors import DeadlineExceeded, Overloaded, RuntimeClosed
+from asyncjit import Future, Instrument, fork, sync
+from asyncjit.errors import DeadlineExceeded, Overloaded
 from asyncjit.testing import ManualClock
 from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, assert_at_rest, until
-from tests.rules.places import HighWater, in_threads
-
-COLOUR: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
+from tests.rules.places import in_threads
 
 COUNTS = ["num_interop_threads", "num_threads", "blas_threads", "max_queued"]
-
-
-@pytest.fixture(autouse=True)
-def default_runtime() -> Iterator[None]:
-    """Leave no default runtime behind."""
-    yield
-    assert asyncjit.close(timeout=PATIENCE_S) == []
 
 
 # -- arguments
@@ -99,125 +86,6 @@ def test_a_runtime_tells_its_state() -> None:
     assert repr(runtime) == "<asyncjit.Runtime closed: 0 of 2 running, 0 queued>"
 
 
-# -- the current one
-
-
-def test_the_default_runtime_is_made_once() -> None:
-    default = current_runtime()
-    assert current_runtime() is default
-    assert in_threads(current_runtime, current_runtime) == [default, default]
-
-
-def test_the_innermost_runtime_is_the_current_one() -> None:
-    with sync.Runtime(1, blas_threads=None) as outer:
-        with sync.Runtime(1, blas_threads=None) as inner:
-            assert current_runtime() is inner
-            sync.wait(fork(int))
-            assert (outer.statistics().forked, inner.statistics().forked) == (0, 1)
-        assert current_runtime() is outer
-        sync.wait(fork(int))
-        assert (outer.statistics().forked, inner.statistics().forked) == (1, 1)
-    assert current_runtime() not in (outer, inner)
-
-
-def test_plain_threads_see_the_last_entered_that_is_still_open() -> None:
-    first, second = sync.Runtime(1, blas_threads=None), sync.Runtime(1, blas_threads=None)
-    in_threads(first.enter)
-    in_threads(second.enter)
-    assert in_threads(current_runtime) == [second]
-    first.close()
-    assert in_threads(current_runtime) == [second]
-    third = sync.Runtime(1, blas_threads=None)
-    in_threads(third.enter)
-    second.close()
-    assert in_threads(current_runtime) == [third]
-    third.close()
-    (default,) = in_threads(current_runtime)
-    assert default not in (first, second, third)
-
-
-async def test_tasks_of_a_service_see_the_runtime_of_its_lifespan() -> None:
-    """A handler's context is no copy of the one that the lifespan's runtime was entered in."""
-    is_up, may_end = asyncio.Event(), asyncio.Event()
-    entered: list[asyncjit.Runtime] = []
-
-    async def lifespan() -> None:
-        async with asyncjit.Runtime(1, blas_threads=None) as runtime:
-            entered.append(runtime)
-            is_up.set()
-            await may_end.wait()
-
-    async def handler() -> bool:
-        await fork(int)
-        return current_runtime() is entered[0]
-
-    task = asyncio.create_task(lifespan())
-    await is_up.wait()
-    assert await asyncio.create_task(handler())
-    assert await asyncio.to_thread(current_runtime) is entered[0]
-    may_end.set()
-    await task
-
-
-def test_what_a_fork_forks_stays_on_the_runtime_of_the_fork() -> None:
-    with sync.Runtime(1, blas_threads=None) as outer:
-        gate = Gate()
-        future = fork(lambda: (gate(), current_runtime())[1])
-        gate.await_start()
-        with sync.Runtime(1, blas_threads=None):
-            gate.open()
-            assert sync.wait(future) is outer
-
-
-def test_a_local_runtime_is_seen_in_its_context_alone() -> None:
-    with sync.Runtime(1, blas_threads=None) as outer:
-        with sync.Runtime(1, blas_threads=None, local=True) as local:
-            assert current_runtime() is local
-            assert sync.wait(fork(current_runtime)) is local
-            assert in_threads(current_runtime) == [outer]
-            assert contextvars.copy_context().run(current_runtime) is local
-            assert contextvars.Context().run(current_runtime) is outer
-        assert current_runtime() is outer
-
-
-async def test_a_local_runtime_is_seen_by_the_tasks_started_in_it() -> None:
-    async def task() -> list[asyncjit.Runtime]:
-        return [current_runtime(), await fork(current_runtime), await fork(coroutine)]
-
-    async def coroutine() -> asyncjit.Runtime:
-        return current_runtime()
-
-    started = asyncio.Event()
-
-    async def outsider() -> asyncjit.Runtime:
-        await started.wait()
-        return current_runtime()
-
-    other = asyncio.create_task(outsider())
-    async with asyncjit.Runtime(1, blas_threads=None, local=True) as local:
-        started.set()
-        assert await asyncio.create_task(task()) == [local] * 3
-        assert await other is not local
-
-
-async def test_two_tasks_may_have_a_local_runtime_each() -> None:
-    both_are_in = asyncio.Barrier(2)
-
-    async def task() -> bool:
-        async with asyncjit.Runtime(1, blas_threads=None, local=True) as local:
-            await both_are_in.wait()
-            return await fork(current_runtime) is local
-
-    assert all(await asyncio.gather(task(), task()))
-
-
-def test_a_closed_runtime_can_not_be_entered() -> None:
-    runtime = sync.Runtime(1, blas_threads=None)
-    runtime.close()
-    with pytest.raises(RuntimeClosed, match=r"<asyncjit.Runtime closed.* takes no more forks: make a new Runtime"):
-        runtime.enter()
-
-
 # -- max_queued
 
 
@@ -270,110 +138,6 @@ def test_max_queued_holds_also_for_a_fork_that_comes_between() -> None:
             with pytest.raises(Overloaded, match="1 forks are queued, and max_queued is 1"):
                 fork(abs, -1)
             assert runtime.statistics().queued == 1
-
-
-# -- executors
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Executor]:
-    """Yield one process, started so that it inherits no thread's lock."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        yield executor
-
-
-@pytest.fixture
-def threads() -> Iterator[Executor]:
-    with ThreadPoolExecutor(4, thread_name_prefix="executor") as executor:
-        yield executor
-
-
-@pytest.fixture(params=["threads", "processes"])
-def executor(request: pytest.FixtureRequest) -> Executor:
-    executor: Executor = request.getfixturevalue(request.param)
-    return executor
-
-
-def test_an_executor_runs_the_bodies_of_kernels(executor: Executor) -> None:
-    with sync.Runtime(2, blas_threads=None, executor=executor) as runtime:
-        assert sync.wait_all([fork(pow, 2, n) for n in range(10)]) == [2**n for n in range(10)]
-        assert sync.wait(fork(np.add, 1, 2)) == 3
-        assert sync.wait(fork(sorted, [1, 2], reverse=True)) == [2, 1]
-        assert_at_rest(runtime)
-
-
-def test_the_bodies_run_on_the_executors_threads(threads: Executor) -> None:
-    with sync.Runtime(1, blas_threads=None, executor=threads):
-        assert sync.wait(fork(threading.current_thread)).name.startswith("executor")
-
-
-async def test_an_executors_values_can_be_awaited(executor: Executor) -> None:
-    async with asyncjit.Runtime(1, blas_threads=None, executor=executor):
-        assert await fork(divmod, 7, 2) == (3, 1)
-
-
-def test_an_error_in_an_executor_keeps_its_type_and_names_the_forks_site(executor: Executor) -> None:
-    with sync.Runtime(1, blas_threads=None, executor=executor) as runtime:
-        with pytest.raises(ZeroDivisionError, match="division") as caught:
-            sync.wait(fork(divmod, 1, 0))
-        assert "forked at test_runtime.py:" in "".join(caught.value.__notes__)
-        assert runtime.statistics().failed == 1
-        assert sync.wait(fork(divmod, 7, 2)) == (3, 1), "the executor goes on"
-
-
-def test_an_error_in_an_executors_thread_is_that_very_object(threads: Executor) -> None:
-    error = KeyError("lost")
-
-    def kernel() -> None:
-        raise error
-
-    with sync.Runtime(1, blas_threads=None, executor=threads):
-        with pytest.raises(KeyError, match="lost") as caught:
-            sync.wait(fork(kernel))
-        assert caught.value is error
-
-
-def test_the_context_travels_to_an_executors_thread(threads: Executor) -> None:
-    with sync.Runtime(1, blas_threads=None, executor=threads):
-        token = COLOUR.set("red")
-        future = fork(COLOUR.get)
-        COLOUR.reset(token)
-        assert sync.wait(future) == "red"
-
-
-def test_a_fork_in_an_executor_has_the_name_of_its_own_function(threads: Executor) -> None:
-    with sync.Runtime(1, blas_threads=None, executor=threads):
-        assert "the fork of pow (forked at" in repr(fork(pow, 2, 3))
-
-
-def test_a_body_in_an_executors_thread_forks_and_waits_as_a_pool_thread_does(threads: Executor) -> None:
-    def body() -> int:
-        return sync.wait_all([fork(int, "2"), fork(int, "3")], timeout=PATIENCE_S)[1] + sync.call(int, "4")
-
-    with sync.Runtime(1, blas_threads=None, executor=threads) as runtime:
-        assert fork(body).result(PATIENCE_S) == 7
-        assert_at_rest(runtime)
-
-
-def test_an_executor_runs_no_more_than_n_at_once(threads: Executor) -> None:
-    water = HighWater()
-    barrier = threading.Barrier(2)
-
-    def kernel() -> None:
-        with water.computing():
-            barrier.wait(PATIENCE_S)
-
-    with sync.Runtime(2, blas_threads=None, executor=threads):
-        sync.wait_all([fork(kernel) for _ in range(10)], timeout=PATIENCE_S)
-    assert water.most == 2
-
-
-def test_coroutine_forks_do_not_go_to_the_executor(executor: Executor) -> None:
-    async def model() -> str:
-        return threading.current_thread().name
-
-    with sync.Runtime(1, blas_threads=None, executor=executor):
-        assert sync.wait(fork(model)) == "asyncjit facade"
 
 
 # -- instruments, clock and counts

@@ -2,30 +2,15 @@ import asyncio
 import contextvars
 import gc
 import weakref
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from asyncjit._core.context import Scope, current
 from asyncjit._core.tasks import TaskScope, here, refuse_loop, require_loop
 from asyncjit.errors import ForkCancelled, WaitOnEventLoopError
+from tests.core.members import Member
 from tests.support import optional
-
-
-class FakeFork:
-    """A child of a scope, as far as the tree needs one."""
-
-    def __init__(self) -> None:
-        self.parent: Scope | None = None
-        self.children: Any = None
-        self.ended = False
-        self.cause: type[Exception] | None = None
-        self.blocked = None
-        self.told: list[type[Exception]] = []
-
-    def cancel_body(self, cause: type[Exception]) -> bool:
-        self.told.append(cause)
-        return True
 
 
 def test_a_script_is_in_no_scope() -> None:
@@ -89,7 +74,7 @@ async def test_a_task_that_returns_hands_its_forks_to_its_parent() -> None:
     loop = asyncio.get_running_loop()
     scope = here(loop)
     assert scope is not None
-    fork = FakeFork()
+    fork = Member()
 
     async def child() -> None:
         below = here(loop)
@@ -107,7 +92,7 @@ async def test_a_task_that_returns_hands_its_forks_to_its_parent() -> None:
 @pytest.mark.parametrize("ends_by", ["cancel", "error"])
 async def test_a_task_that_ends_badly_cancels_its_forks(ends_by: str) -> None:
     loop = asyncio.get_running_loop()
-    fork = FakeFork()
+    fork = Member()
 
     async def child() -> NoReturn:
         below = here(loop)

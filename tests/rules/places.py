@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from asyncjit import sync
+from asyncjit import Future, sync
 from tests.at_rest import PATIENCE_S
 
 T = TypeVar("T")
@@ -65,6 +65,26 @@ def in_threads(*fns: Callable[[], T]) -> list[T]:
     return [values[i] for i in range(len(fns))]
 
 
+def in_thread(fn: Callable[[], Any]) -> Callable[[], Any]:
+    """Call `fn` in a plain thread; the function returned gives its value, or raises its error."""
+    future: Future[Any] = Future()
+
+    def body() -> None:
+        try:
+            future.set_result(fn())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+
+    def result() -> Any:
+        thread.join(PATIENCE_S)
+        return future.result(PATIENCE_S)
+
+    return result
+
+
 def in_place(body: Callable[[], T]) -> T:
     """Call `body` in a kernel that the calling thread runs in place, however often a pool thread is faster."""
     me = threading.get_ident()
@@ -77,6 +97,15 @@ def in_place(body: Callable[[], T]) -> T:
         is_mine, value = sync.wait(sync.fork(kernel))
         if is_mine:
             return value  # type: ignore[return-value]
+
+
+@contextmanager
+def pool_asleep(runtime: sync.Runtime) -> Iterator[None]:
+    """Keep the pool's threads from what is forked in the block, so that its waiter runs it in place."""
+    runtime.pool.searching += 1000
+    yield
+    runtime.pool.searching -= 1000
+    runtime.pool.replenish()
 
 
 class HighWater:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import asyncjit._core
 from asyncjit import sync
 from asyncjit._core.context import lock, this_thread
 from asyncjit.errors import ForkCancelled
+from tests.at_rest import until
 from tests.rules.injector import Injector
 
 
@@ -92,8 +92,7 @@ def woken_when_asleep(scene: Scene) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.is_set() and scene.asleep_on is not None and not scene.asleep_on._waiters:
-            time.sleep(0)
+        until(lambda: over.is_set() or scene.asleep_on is None or scene.asleep_on._waiters)
         scene.wake()
 
     thread = threading.Thread(target=watch)

@@ -12,17 +12,9 @@ import pytest
 
 import asyncjit
 from asyncjit import Future, current_runtime, fork, fork_group, sync
-from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, assert_at_rest, when_idle
+from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, when_idle
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-
-
-@pytest.fixture
-def runtime(num_interop_threads: int) -> Iterator[sync.Runtime]:
-    """Return a runtime that must end idle, with counts that add up."""
-    with sync.Runtime(num_interop_threads, blas_threads=None) as runtime:
-        yield runtime
-        assert_at_rest(runtime)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
-"""Rule 13: a runtime ends well: by closing, at interpreter exit, after `os.fork`, and when a loop closes before it."""
+"""Rule 13: a runtime ends well: it drains or cancels, reports what still runs, and takes nothing more."""
 
 import asyncio
-import contextlib
 import contextvars
 import gc
 import threading
@@ -13,11 +12,10 @@ from typing import Any
 import pytest
 
 import asyncjit
-from asyncjit import Future, Runtime, call, check_cancelled, current_runtime, fork, sync, wait
-from asyncjit._core.context import lock
+from asyncjit import Future, Runtime, call, check_cancelled, current_runtime, fork, sync
 from asyncjit.errors import ForkCancelled, InvalidStateError, RuntimeClosed, WaitOnEventLoopError
 from tests.at_rest import PATIENCE_S, Gate, all_threads_busy, until
-from tests.support import optional
+from tests.rules.places import in_thread, pool_asleep
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +31,15 @@ def until_told() -> None:
     while time.monotonic() < watchdog:
         check_cancelled()
     pytest.fail("nobody cancelled the kernel")
+
+
+async def call_gate(fn: Callable[[], Any]) -> Any:
+    return await call(fn)
+
+
+def runtime_fork(runtime: Runtime, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Fork on `runtime`, entered or not."""
+    return contextvars.copy_context().run(lambda: (runtime.enter(), fork(fn, *args))[1])
 
 
 # -- closing drains or cancels
@@ -63,16 +70,17 @@ def test_close_waits_for_coroutine_forks_too() -> None:
         assert future.value() == "passed"
 
 
+def held_then_forks() -> tuple[Gate, Future[int]]:
+    """Fork a kernel that, once its gate is open, forks and waits; return when it runs."""
+    gate = Gate()
+    future = fork(lambda: (gate(), sync.wait(fork(int, "3")))[1])
+    gate.await_start()
+    return gate, future
+
+
 def test_what_drains_may_still_fork() -> None:
     with Runtime(1, blas_threads=None) as runtime:
-        gate = Gate()
-
-        def kernel() -> int:
-            gate()
-            return sync.wait(fork(int, "3"))
-
-        future = fork(kernel)
-        gate.await_start()
+        gate, future = held_then_forks()
         closer = in_thread(runtime.close)
         until(lambda: runtime.is_closing)
         gate.open()
@@ -91,6 +99,17 @@ def test_close_with_cancel_never_starts_what_is_queued_and_tells_what_runs(num_i
         assert ran == []
         statistics = runtime.statistics()
         assert statistics.cancelled == statistics.forked == 20 + num_interop_threads
+
+
+def test_close_with_cancel_starts_nothing_on_a_thread_that_a_cancelled_kernel_sets_free() -> None:
+    with Runtime(1, blas_threads=None) as runtime:
+        ran: list[int] = []
+        running = fork(until_told)
+        until(running.running)
+        running.add_done_callback(lambda _: until(lambda: ran or runtime.pool.running == 0))
+        fork(ran.append, 1)
+        assert runtime.close(cancel=True, timeout=PATIENCE_S) == []
+        assert ran == []
 
 
 def test_close_with_cancel_cancels_coroutine_forks() -> None:
@@ -221,6 +240,25 @@ def test_two_threads_may_close_at_once() -> None:
         assert [closer() for closer in closers] == [[]] * 4
 
 
+def test_a_runtime_that_nobody_closes_ends_when_it_goes() -> None:
+    async def body() -> threading.Thread:
+        return threading.current_thread()
+
+    def use(runtime: Runtime) -> list[threading.Thread]:
+        runtime.enter()
+        return [fork(threading.current_thread).result(PATIENCE_S), sync.call(body)]
+
+    runtime = Runtime(1, local=True)
+    threads = contextvars.copy_context().run(use, runtime)
+    seen = weakref.ref(runtime)
+    del runtime
+    gc.collect()
+    assert seen() is None
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
 # -- after closing
 
 
@@ -244,14 +282,7 @@ def test_a_fork_from_outside_raises_while_the_runtime_drains() -> None:
 
 def test_what_is_left_below_a_closed_runtime_raises_when_it_forks() -> None:
     with Runtime(1, blas_threads=None) as runtime:
-        gate = Gate()
-
-        def kernel() -> int:
-            gate()
-            return sync.wait(fork(int, "3"))
-
-        future = fork(kernel)
-        gate.await_start()
+        gate, future = held_then_forks()
         assert len(runtime.close(timeout=0)) == 1
         gate.open()
         with pytest.raises(RuntimeClosed, match="takes no more forks: make a new Runtime, or close it later"):
@@ -407,216 +438,3 @@ async def test_a_cancelled_aclose_can_be_made_again() -> None:
         gate.open()
         assert await runtime.aclose() == []
         assert runtime.is_closed
-
-
-# -- loops that close before
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
-    """Return a loop that the test closes itself, without `asyncio.run`'s cancelling of tasks."""
-    loop = asyncio.new_event_loop() if request.param == "asyncio" else optional("uvloop").new_event_loop()
-    loop.set_exception_handler(lambda loop, context: None)  # "Task was destroyed but it is pending!"
-    yield loop
-    loop.close()
-
-
-def close_in_the_middle(loop: asyncio.AbstractEventLoop, main: Callable[[], Any]) -> None:
-    """Run `main` as a task until it stops the loop; then close the loop."""
-    task = loop.create_task(main())
-    loop.run_forever()
-    assert not task.done()
-    loop.close()
-    del task
-    gc.collect()
-
-
-def test_a_loop_closed_mid_kernel_takes_only_its_own_waiters(loop: asyncio.AbstractEventLoop) -> None:
-    gate = Gate()
-    futures: list[Future[str]] = []
-
-    async def main() -> None:
-        futures.append(fork(gate))
-        loop.call_later(0, loop.stop)
-        await futures[0]
-
-    with Runtime(1, blas_threads=None) as runtime:
-        close_in_the_middle(loop, main)
-        (future,) = futures
-        other = in_thread(future.result)
-        gate.open()
-        assert future.result() == "passed"
-        assert other() == "passed"
-        assert asyncio.run(awaited(future)) == "passed"
-        assert asyncio.run(awaited(fork(int, "1"))) == 1
-        assert runtime.statistics().cancelled == 0
-
-
-def test_a_coroutine_fork_meant_for_a_loop_that_is_gone_runs_on_the_facades(loop: asyncio.AbstractEventLoop) -> None:
-    gate = Gate()
-    futures: list[Future[str]] = []
-
-    async def thread_name() -> str:
-        return threading.current_thread().name
-
-    def kernel() -> str:
-        gate()
-        return sync.wait(fork(thread_name))
-
-    async def main() -> None:
-        futures.append(fork(kernel))
-        loop.call_later(0, loop.stop)
-        await futures[0]
-
-    with Runtime(1, blas_threads=None):
-        close_in_the_middle(loop, main)
-        gate.open()
-        assert futures[0].result() == "asyncjit facade"
-
-
-def test_a_coroutine_fork_on_its_way_to_a_loop_that_closes_runs_on_the_facades(loop: asyncio.AbstractEventLoop) -> None:
-    futures: list[Future[str]] = []
-    forked = threading.Event()
-
-    async def thread_name() -> str:
-        return threading.current_thread().name
-
-    def kernel() -> str:
-        future = fork(thread_name)
-        forked.set()
-        return sync.wait(future)
-
-    async def main() -> None:
-        futures.append(fork(kernel))
-        assert forked.wait(PATIENCE_S)  # its letter has come, and is not read
-        loop.stop()
-        await futures[0]
-
-    with Runtime(1, blas_threads=None):
-        task = loop.create_task(main())
-        loop.run_forever()
-        loop.close()
-        del task
-        gc.collect()
-        assert futures[0].result() == "asyncjit facade"
-
-
-def test_a_coroutine_fork_that_ran_on_a_loop_that_closes_fails(loop: asyncio.AbstractEventLoop) -> None:
-    never: Future[None] = Future()
-    futures: list[Future[None]] = []
-
-    async def model() -> None:
-        loop.call_soon(loop.stop)
-        await never
-
-    async def main() -> None:
-        futures.append(fork(model))
-        await futures[0]
-
-    with Runtime(1, blas_threads=None) as runtime:
-        close_in_the_middle(loop, main)
-        with pytest.raises(RuntimeClosed, match=r"the event loop of the fork of .*model.* has closed while it was run"):
-            futures[0].result(PATIENCE_S)
-        assert runtime.close(timeout=PATIENCE_S) == []
-        assert runtime.statistics().failed == 1
-
-
-def test_a_kernel_that_waits_for_a_coroutine_fork_of_a_loop_that_closes_is_told(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    never: Future[None] = Future()
-    futures: list[Future[None]] = []
-
-    async def model() -> None:
-        loop.call_soon(loop.stop)
-        await never
-
-    def kernel() -> None:
-        sync.wait(fork(model))
-
-    async def main() -> None:
-        futures.append(fork(kernel))
-        await futures[0]
-
-    with Runtime(1, blas_threads=None):
-        close_in_the_middle(loop, main)
-        with pytest.raises(RuntimeClosed, match="has closed while it was running"):
-            futures[0].result(PATIENCE_S)
-
-
-# -- helpers
-
-
-@contextlib.contextmanager
-def pool_asleep(runtime: Runtime) -> Iterator[None]:
-    """Keep the pool's threads from what is forked in the block, so that its waiter runs it in place."""
-    runtime.pool.searching += 1000
-    yield
-    runtime.pool.searching -= 1000
-    runtime.pool.replenish()
-
-
-async def call_gate(fn: Callable[[], Any]) -> Any:
-    return await call(fn)
-
-
-async def awaited(future: Future[Any]) -> Any:
-    return await wait(future)
-
-
-def runtime_fork(runtime: Runtime, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-    """Fork on `runtime`, entered or not."""
-    return contextvars.copy_context().run(lambda: (runtime.enter(), fork(fn, *args))[1])
-
-
-def in_thread(fn: Callable[[], Any]) -> Callable[[], Any]:
-    """Call `fn` in a plain thread; the function returned gives its value, or raises its error."""
-    future: Future[Any] = Future()
-
-    def body() -> None:
-        try:
-            future.set_result(fn())
-        except BaseException as error:
-            future.set_exception(error)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-
-    def result() -> Any:
-        thread.join(PATIENCE_S)
-        return future.result(PATIENCE_S)
-
-    return result
-
-
-def test_a_handler_that_has_interrupted_asyncjit_itself_closes_without_waiting_and_cannot_wait() -> None:
-    with Runtime(1, blas_threads=None) as runtime:
-        gate = Gate()
-        future = fork(gate)
-        gate.await_start()
-        with lock:  # what a signal handler finds that falls into a section
-            with pytest.raises(InvalidStateError, match="has interrupted asyncjit itself, which must go on first"):
-                future.result()
-            assert "Gate" in runtime.close()[0]
-        gate.open()
-        assert runtime.close() == []
-        assert future.result() == "passed"
-
-
-def test_a_runtime_that_nobody_closes_ends_when_it_goes() -> None:
-    async def body() -> threading.Thread:
-        return threading.current_thread()
-
-    def use(runtime: Runtime) -> list[threading.Thread]:
-        runtime.enter()
-        return [fork(threading.current_thread).result(PATIENCE_S), sync.call(body)]
-
-    runtime = Runtime(1, local=True)
-    threads = contextvars.copy_context().run(use, runtime)
-    seen = weakref.ref(runtime)
-    del runtime
-    gc.collect()
-    assert seen() is None
-    for thread in threads:
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
