@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-BENCHMARKS ?= fork_wait ensemble import_time
+BENCHMARKS ?= fork_wait ensemble kernels stacked pinyin import_time
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -19,7 +19,7 @@ help: ## list the targets
 demo: $(VENV)/.has-demo ## the tutorial's ensemble of LSTMs, serial and forked, with its timeline
 	$(VENV)/bin/asyncjit demo $(ARGS)
 
-test: $(VENV)/.has-test ## run the tests (ARGS="-k name" picks, ARGS=--cov measures coverage)
+test: $(VENV)/.has-test $(VENV)/.has-silero-vad ## run the tests (ARGS="-k name" picks, ARGS=--cov measures coverage)
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 check: $(VENV)/.has-check ## formatting, lint rules, types, documentation
@@ -42,6 +42,11 @@ clean: ## remove what the targets made, virtual environments included
 # A stamp per extra, so that nothing is installed twice and a failed install is tried again.
 $(VENV)/.has-%: pyproject.toml | $(VENV)/.ready
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+# The wheel without what it requires, torch among it: examples/vad.py reads its weights, and nothing imports it.
+$(VENV)/.has-silero-vad: Makefile | $(VENV)/.ready
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps silero-vad==6.2.3
 	@touch $@
 
 $(VENV)/.ready:

@@ -1,6 +1,7 @@
-"""The ensemble of bidirectional LSTMs of TorchScript's tutorial, in four forms, and the measuring of them.
+"""The ensemble of bidirectional LSTMs of TorchScript's tutorial, in five forms, and the measuring of them.
 
-All four forms share one set of weights, so their outputs must be equal bit for bit.
+All forms share one set of weights, so their outputs must be equal bit for bit. The first runs on one thread; in the
+others layers may split their work over threads that are free, which few are where everything is forked.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import asyncio
 import contextvars
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -125,8 +127,10 @@ class Row:
     is_identical: bool
 
 
+SERIAL = "serial, one thread"
 FORMS: dict[str, tuple[type[Ensemble], type[BidirectionalRecurrentLSTM]]] = {
-    "serial": (Ensemble, BidirectionalRecurrentLSTM),
+    SERIAL: (Ensemble, BidirectionalRecurrentLSTM),
+    "serial, layers split": (Ensemble, BidirectionalRecurrentLSTM),
     "forward/backward forked": (Ensemble, ForkedLSTM),
     "everything forked": (ForkedEnsemble, ForkedLSTM),
     "async models": (AsyncEnsemble, AsyncLSTM),
@@ -141,7 +145,7 @@ def make_forms(size: Size) -> dict[str, Ensemble]:
     for form, (ensemble, member) in FORMS.items():
         models = [member(size.hidden, rng) for _ in range(size.models)]
         if made:
-            for model, first in zip(models, made["serial"].models, strict=True):
+            for model, first in zip(models, made[SERIAL].models, strict=True):
                 for cell in ("cell_f", "cell_b"):
                     setattr(model, cell, getattr(first, cell))
         made[form] = ensemble(models)
@@ -162,6 +166,17 @@ def run(model: Ensemble, x: Array, runner: asyncio.Runner) -> Array:
     else:
         output = sync.call(model, x)
     return output
+
+
+@contextmanager
+def threads_for(form: str) -> Iterator[None]:
+    """Let no layer split its work in the serial form."""
+    before = asyncjit.get_num_threads()
+    asyncjit.set_num_threads(1 if form == SERIAL else before)
+    try:
+        yield
+    finally:
+        asyncjit.set_num_threads(before)
 
 
 def make_input(size: Size) -> Array:
@@ -198,11 +213,12 @@ def measure(
     is_identical = dict.fromkeys(forms, True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         progress("warm-up")
-        expected = run(forms[first], x, runner)
+        with threads_for(first):
+            expected = run(forms[first], x, runner)
         for _ in range(rounds):
             for form, model in forms.items():
                 progress(form)
-                with profile() as prof:
+                with threads_for(form), profile() as prof:
                     start = time.perf_counter()
                     output = run(model, x, runner)
                     times[form].append(time.perf_counter() - start)

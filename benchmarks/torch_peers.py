@@ -123,3 +123,16 @@ def ensemble_cases(shape: tuple[int, int, int, int], *, num_threads: int | None)
         torch.testing.assert_close(forked_by_asyncjit(eager, x), scripted(x))
         cases["eager, forked by asyncjit"] = partial(measure, partial(forked_by_asyncjit, eager, x))
     return cases
+
+
+def kernel_calls(
+    linear: tuple[int, int], batches: tuple[int, ...], hidden: int, num_steps: int
+) -> dict[str, Callable[[], object]]:
+    """Return calls of eager layers at one thread: a Linear with each batch, and an LSTM with batch 1."""
+    torch.set_num_threads(1)
+    layer = torch.nn.Linear(*linear).requires_grad_(False)
+    lstm = torch.nn.LSTM(hidden, hidden).requires_grad_(False)
+    calls: dict[str, Callable[[], object]] = {
+        f"linear {batch}": partial(layer, torch.rand(batch, linear[0])) for batch in batches
+    }
+    return calls | {"lstm": partial(lstm, torch.rand(num_steps, 1, hidden))}

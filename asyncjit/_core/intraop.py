@@ -99,6 +99,11 @@ def parallel_for(fn: Callable[[int, int], object], n: int, *, grain: int | None 
     if n != 0:
         n = positive_count(n, "n")
     step = max(1, -(-n // NUM_BLOCKS)) if grain is None else positive_count(grain, "grain")
+    if n <= step:
+        if n:
+            refuse_cancelled(current.get())
+            fn(0, n)
+        return
     blocks = Blocks(fn, n, step)
     together(blocks.run, len(blocks.starts))
     blocks.raise_first()

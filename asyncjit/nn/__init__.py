@@ -7,42 +7,91 @@ nothing here knows the runtime. There is no autograd: modules are for inference,
 
 Where things are
 ----------------
-module      Module: what is a parameter, how a module is called, state dicts, the repr tree
-containers  ModuleList, ModuleDict, Sequential
-layer       Layer: modules whose parameters are read-only
-linear      Linear
-lstm, gru   LSTM, LSTMCell; GRU, GRUCell
-recurrent   what these have in common
-sequence    one direction of one recurrent layer over a sequence, and how it is split
-cells       the arithmetic of one step after its products
-packing     products with weights that stay: panels
-memory      where arrays lie: aligned, read-only
-loading     how a state dict's values get into a module's arrays
-initial     torch's default initialisation
-arguments   checks of what constructors are given
+module         Module: what is a parameter, how a module is called, state dicts, the repr tree
+containers     ModuleList, ModuleDict, Sequential
+layer          Layer: modules whose parameters are read-only
+linear         Linear
+lstm, gru      LSTM, LSTMCell; GRU, GRUCell
+recurrent      what these have in common
+sequence       one direction of one recurrent layer over a sequence, and how it is split
+cells          the arithmetic of the steps after their products
+packing        products with weights that stay: panels
+memory         where arrays lie: aligned, read-only
+embedding      Embedding
+normalization  LayerNorm; softmax
+convolution    Conv1d
+dropout        Dropout, the identity
+activations    ReLU, GELU, Softmax and others, as modules
+functional     the same and other functions on plain arrays
+weights        load, save: state dicts in files
+from_torch     from_torch: a torch module made anew of these layers
+loading        how a state dict's values get into a module's arrays
+initial        torch's default initialisation
+arguments      checks of what constructors are given
 """
 
 from asyncjit._core.products import get_product_form, set_product_form
+from asyncjit.nn import functional
+from asyncjit.nn.activations import (
+    ELU,
+    GELU,
+    Hardtanh,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from asyncjit.nn.containers import ModuleDict, ModuleList, Sequential
+from asyncjit.nn.convolution import Conv1d
+from asyncjit.nn.dropout import Dropout
+from asyncjit.nn.embedding import Embedding
+from asyncjit.nn.from_torch import from_torch
 from asyncjit.nn.gru import GRU, GRUCell
 from asyncjit.nn.layer import Layer
 from asyncjit.nn.linear import Linear
 from asyncjit.nn.loading import IncompatibleKeys
 from asyncjit.nn.lstm import LSTM, LSTMCell
 from asyncjit.nn.module import Module
+from asyncjit.nn.normalization import LayerNorm
+from asyncjit.nn.weights import load, save
 
 __all__ = [
+    "ELU",
+    "GELU",
     "GRU",
     "LSTM",
+    "Conv1d",
+    "Dropout",
+    "Embedding",
     "GRUCell",
+    "Hardtanh",
+    "Identity",
     "IncompatibleKeys",
     "LSTMCell",
     "Layer",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "from_torch",
+    "functional",
     "get_product_form",
+    "load",
+    "save",
     "set_product_form",
 ]

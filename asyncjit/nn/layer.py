@@ -7,18 +7,16 @@ that NumPy refuses to write to, through this array and every view of it; setting
 of. Arrays that are shared (tied) stay so: one that has such memory already is not copied again.
 """
 
-from collections.abc import Callable
-from operator import is_
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asyncjit.nn.memory import read_only
 from asyncjit.nn.module import Module
 
 Form = TypeVar("Form")
-Parameters = tuple[NDArray[Any] | None, ...]
 
 
 class Layer(Module):
@@ -40,6 +38,7 @@ class Layer(Module):
 
     _replaces_parameters: ClassVar[bool] = True
     _by_columns: ClassVar[bool] = False  # whether matrices are kept by columns (`memory`)
+    _forms: Mapping[str, Any] = MappingProxyType({})  # each with the parameters it was made of
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, np.ndarray) and self._is_parameter(name, value):
@@ -54,11 +53,7 @@ class Layer(Module):
         for name, value in state.items():
             setattr(self, name, value)
 
-    def _formed(self, key: str, parameters: Parameters, make: Callable[..., Form]) -> Form:
-        """Return ``make(*parameters)``, made once for as long as the parameters are the same arrays."""
-        forms: dict[str, tuple[Parameters, Any]] = vars(self).setdefault("_forms", {})
-        kept = forms.get(key)
-        if kept is None or not all(map(is_, kept[0], parameters)):
-            kept = forms[key] = (parameters, make(*parameters))
-        form: Form = kept[1]
+    def _keep(self, key: str, form: Form) -> Form:
+        """Keep what was made of parameters; whoever uses it compares the parameters it was made of with today's."""
+        vars(self).setdefault("_forms", {})[key] = form
         return form

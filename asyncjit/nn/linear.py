@@ -1,7 +1,7 @@
 """`Linear`: y = x Wᵀ + b on the last axis, with torch's names and layout."""
 
 import math
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -90,9 +90,12 @@ class Linear(Layer):
         RuntimeError
             If the shape or the dtype does not fit.
         """
-        x = np.asarray(x)
-        self._check_input(x)
-        product = self._formed("weight", (self.weight,), Product)
+        x, weight = np.asarray(x), self.weight
+        if x.ndim == 0 or x.shape[-1] != weight.shape[1] or x.dtype != weight.dtype:
+            self._refuse(x)
+        product = self._forms.get("weight")
+        if product is None or product.weight is not weight:
+            product = self._keep("weight", Product(weight))
         if x.ndim == 2:
             return product(x, self.bias)
         # One product of all rows: matmul of three or more axes would call BLAS once for each matrix.
@@ -104,11 +107,10 @@ class Linear(Layer):
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{sizes}, bias={self.bias is not None}"
 
-    def _check_input(self, x: NDArray[Any]) -> None:
+    def _refuse(self, x: NDArray[Any]) -> NoReturn:
         weight = self.weight
-        if x.ndim == 0 or x.shape[-1] != weight.shape[1] or x.dtype != weight.dtype:
-            raise RuntimeError(
-                f"{self!r}: input of shape {x.shape} and dtype {x.dtype} does not fit weight of shape "
-                f"{weight.shape} and dtype {weight.dtype}: the input's last axis should be {weight.shape[1]} "
-                f"long, its dtype {weight.dtype} (convert it with x.astype(np.{weight.dtype}))"
-            )
+        raise RuntimeError(
+            f"{self!r}: input of shape {x.shape} and dtype {x.dtype} does not fit weight of shape "
+            f"{weight.shape} and dtype {weight.dtype}: the input's last axis should be {weight.shape[1]} "
+            f"long, its dtype {weight.dtype} (convert it with x.astype(np.{weight.dtype}))"
+        )

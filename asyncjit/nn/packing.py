@@ -69,11 +69,14 @@ class Product:
     def multiplier(self, y: Array, columns: slice) -> Callable[[Array], object]:
         """Return what writes the product's `columns` of each gate to `y` (M, G, U), again and again.
 
-        All columns, unless panels serve and they are a share.
+        All columns, unless panels serve and they are a share. One row may come without its axis.
         """
         if self.is_packed(len(y)):
             return Multiplier(self.panels(), y, columns)
-        return partial(_multiply, self.columns, y.reshape(len(y), self.width))
+        rows = y.reshape(len(y), self.width)
+        if len(y) == 1:  # the quickest call that there is: for small layers it shows
+            return partial(np.matmul, self.weight, out=rows[0])
+        return partial(_multiply, self.columns, rows)
 
     def __call__(self, x: Array, bias: Array | None = None) -> Array:
         """Return ``x @ weight.T + bias``, split where that is worth it.

@@ -7,6 +7,7 @@ threads may call one module at once.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import is_
 from typing import Any, ClassVar, NamedTuple, SupportsIndex
 
 import numpy as np
@@ -52,7 +53,12 @@ class RecurrentBase(Layer):
     def _weights(self, suffix: str) -> Weights:
         """Return what one direction of one layer computes with."""
         own = vars(self)
-        return self._formed(suffix, tuple(own.get(name + suffix) for name in _NAMES), self._kind.make_weights)
+        parameters: list[Any] = [own.get(name + suffix) for name in _NAMES]
+        form = self._forms.get(suffix)
+        if form is None or not all(map(is_, form[0], parameters)):
+            form = self._keep(suffix, (parameters, self._kind.make_weights(*parameters)))
+        weights: Weights = form[1]
+        return weights
 
     def _check_input(self, x: Array, dtype: np.dtype[Any], dimensions: tuple[int, int]) -> None:
         name = type(self).__name__
@@ -157,20 +163,22 @@ class Recurrent(RecurrentBase):
         D, H = self._num_directions, self.hidden_size
         for layer in range(self.num_layers):
             output = np.empty((*x.shape[:2], D * H), x.dtype)
-            first = self._weights(f"_l{layer}")
-            work = x.shape[0] * x.shape[1] * (first.ih.size + first.hh.size)
-            run = partial(self._run_directions, layer, x, states, output)
+            weights = [self._weights(suffix) for suffix in self._suffixes(layer)]
+            run = partial(_run_directions, weights, x, [state[layer * D :] for state in states], output)
+            work = x.shape[0] * x.shape[1] * (weights[0].ih.size + weights[0].hh.size)
             parallel_for(run, D, grain=1 if work >= TURNS_WORK else D)
             x = output
         return x
 
-    def _run_directions(self, layer: int, x: Array, states: list[Array], output: Array, start: int, stop: int) -> None:
-        D, H = self._num_directions, self.hidden_size
-        for direction, suffix in list(enumerate(self._suffixes(layer)))[start:stop]:
-            time = slice(None, None, -1 if direction else 1)
-            into = output[time, :, direction * H : (direction + 1) * H]
-            own = [state[layer * D + direction] for state in states]
-            run_direction(x[time], self._weights(suffix), own, into)
+
+def _run_directions(
+    weights: list[Weights], x: Array, states: list[Array], output: Array, start: int, stop: int
+) -> None:
+    H = states[0].shape[-1]
+    for direction in range(start, stop):
+        time = slice(None, None, -1 if direction else 1)
+        into = output[time, :, direction * H : (direction + 1) * H]
+        run_direction(x[time], weights[direction], [state[direction] for state in states], into)
 
 
 class Cell(RecurrentBase):

@@ -106,21 +106,16 @@ class _Run:
 
     def _make_steps(self, start: int, projected: Array, member: Member) -> None:
         """Make a member's share of the steps of the chunk that begins at `start`."""
-        multiply, cell, units = self._share(member)
-        h_last = self._output[start - 1] if start else self._h
-        for from_input, h in zip(projected[..., units], self._output[start:], strict=False):
-            multiply(h_last)
-            cell(from_input, h_last[:, units], h[:, units])
-            member.meet()
-            h_last = h
-        for state, carried in zip(self._carried, cell.carried, strict=True):
-            state[:, units] = carried
-
-    def _share(self, member: Member) -> tuple[Callable[[Array], object], Any, slice]:
-        """Return what multiplies h by a member's share of the weight, its cell, and the hidden units it makes."""
         weights, (N, H) = self._weights, self._h.shape
         units = weights.hh.panels().share(member.rank, member.rank + 1, member.size) if self._is_packed else slice(0, H)
+        batch = 0 if N == 1 else slice(None)
         hidden = aligned((N, weights.hh.num_gates, units.stop - units.start), self._h.dtype)
         bias = None if weights.hidden_bias is None else weights.hidden_bias[units]
-        cell = weights.cell(hidden, bias, [state[:, units].copy() for state in self._carried])
-        return weights.hh.multiplier(hidden, units), cell, units
+        cell = weights.cell(hidden[batch], bias, [state[batch, units].copy() for state in self._carried])
+        output = self._output[start : start + len(projected), batch]
+        h = self._output[start - 1, batch] if start else self._h[batch]
+        multiply = weights.hh.multiplier(hidden, units)
+        meet = member.meet if member.size > 1 else None
+        cell.over(projected[:, batch, :, units], h, output, units, multiply, meet)
+        for state, carried in zip(self._carried, cell.carried, strict=True):
+            state[batch, units] = carried

@@ -46,22 +46,47 @@ def oracle() -> Any:
 
 
 def sentences(pinyin: ModuleType, reader: Any) -> list[str]:
-    """Return the example's own sentences, and others composed of its dictionary's characters."""
+    """Return 1,000: the example's own, others of their clauses, and strings of its dictionary's characters."""
     chance = random.Random(0)
     characters = list(reader.dictionary)
     ambiguous = [character for character, readings in reader.dictionary.items() if len(readings) > 1]
     own = [line for line in pinyin.SENTENCES.read_text(encoding="utf-8").splitlines() if line]
+    clauses = [clause for line in own for clause in line.strip("。").split("，")]
+    recombined = ["，".join(chance.sample(clauses, chance.randint(1, 5))) + "。" for _ in range(600 - len(own))]
     composed = [
-        "".join(chance.choices(characters, k=chance.randint(1, 12)) + chance.choices(ambiguous, k=3)) + "。"
-        for _ in range(200)
+        "".join(chance.choices(characters, k=chance.randint(1, 12)) + chance.choices(ambiguous, k=chance.randint(1, 6)))
+        for _ in range(400)
     ]
-    return own + composed
+    return own + recombined + composed
 
 
-def test_the_output_is_g2pms_own_for_more_than_200_sentences(pinyin: ModuleType, reader: Any, oracle: Any) -> None:
+def test_the_output_is_g2pms_own_for_1000_sentences(pinyin: ModuleType, reader: Any, oracle: Any) -> None:
     lines = sentences(pinyin, reader)
-    assert len(lines) >= 230
-    assert list(sync.map(reader.read, lines)) == [oracle(line, char_split=True) for line in lines]
+    assert len(lines) == 1000
+    assert len(set(map(len, lines))) > 20
+    assert reader.read_all(lines) == [oracle(line, char_split=True) for line in lines]
+
+
+def test_a_sentence_is_read_alone_as_beside_longer_and_shorter_ones(pinyin: ModuleType, reader: Any) -> None:
+    lines = sentences(pinyin, reader)[::20]  # as they come, so that most are padded
+    assert reader.read_batch(lines) == [reader.read(line) for line in lines]
+
+
+def test_what_stands_behind_a_sentences_end_changes_nothing(
+    pinyin: ModuleType, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = sentences(pinyin, reader)[::20]
+    expected = reader.read_batch(lines)
+    zeros = pinyin.pad
+
+    def pad(sentences: list[list[int]]) -> Any:
+        columns = zeros(sentences)
+        for number, sentence in enumerate(sentences):
+            columns[len(sentence) :, number] = reader._numbers["好"]
+        return columns
+
+    monkeypatch.setattr(pinyin, "pad", pad)
+    assert reader.read_batch(lines) == expected
 
 
 def test_the_readmes_sentence_is_read_as_its_readme_says(reader: Any) -> None:
@@ -83,15 +108,37 @@ def test_characters_that_the_model_or_the_dictionary_lacks_are_read_as_g2pm_read
         assert reader.read(line) == oracle(line, char_split=True)
 
 
-def test_each_sentence_is_forked_and_below_it_a_direction_where_a_character_has_a_choice(
-    pinyin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_interop_threads: int
+def test_each_batch_of_lines_is_forked_and_printed_in_the_files_order(
+    pinyin: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    num_interop_threads: int,
 ) -> None:
     path = tmp_path / "lines.txt"
-    path.write_text("今天\n\n银行行长\n好人好学\nabc\n", encoding="utf-8")
+    path.write_text("今天气温\n\n银行\n好人好\nabc\n", encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["pinyin.py", str(path)])
+    monkeypatch.setattr(pinyin, "BATCH", 2)
     with sync.Runtime(num_interop_threads) as runtime:
         pinyin.main()
-    assert runtime.statistics().forked == 5 + 2
+    assert runtime.statistics().forked == 3
+    expected = [
+        "今天气温",
+        "jin1 tian1 qi4 wen1",
+        "",
+        "",
+        "银行",
+        "yin2 hang2",
+        "好人好",
+        "hao3 ren2 hao3",
+        "abc",
+        "a b c",
+    ]
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_an_empty_file_has_no_sentences(reader: Any) -> None:
+    assert reader.read_all([]) == []
 
 
 def test_where_g2pm_is_missing_the_command_that_installs_it_is_named(
