@@ -23,7 +23,8 @@ Array = NDArray[Any]
 MIN_BYTES = 2**19  # of the first argument: with less there is nothing to look at
 BLOCK_SIZE = 2**18  # elements of a block at least; from two blocks on a call is split
 MAX_BLOCKS = 16  # of what has no reason for more: each costs its thread some 30 µs
-BLOCK_ROWS = 256  # of a matrix product: with fewer, packing the other factor for each shows
+BLOCK_ROWS = 480  # of a matrix product: the other factor is packed for each block, which takes the time of 20 rows
+NUM_ROW_BLOCKS, MANY_ROWS = 4, 2048  # chosen: no more blocks than that, unless each has so many rows
 ROW_MULTIPLE = 48  # measured: of multiples of 24, with 16, 32 or 64 float64 products differ from the whole
 BLOCK_WORK = 8_000_000  # multiplications: some 150 µs
 MIN_KEPT = 64  # elements of a kept axis in a block: with one, a reduction would run in another order
@@ -139,7 +140,8 @@ def _multiply(a: Any, b: Any, /, out: Any = None, **kwargs: Any) -> Any:
 
 def num_row_blocks(num_rows: int, size: int) -> int:
     """Return how many blocks of rows a product with a matrix of `size` numbers is cut into."""
-    return max(1, min(round(num_rows / BLOCK_ROWS), num_rows * size // BLOCK_WORK))
+    num_blocks = min(num_rows // BLOCK_ROWS, max(NUM_ROW_BLOCKS, num_rows // MANY_ROWS), num_rows * size // BLOCK_WORK)
+    return max(1, num_blocks)
 
 
 def multiply_by_rows(a: Array, b: Array, y: Array, bias: Array | None = None) -> None:

@@ -23,6 +23,9 @@ convolution    Conv1d
 dropout        Dropout, the identity
 activations    ReLU, GELU, Softmax and others, as modules
 functional     the same and other functions on plain arrays
+stacked        Stacked: many small modules of the same shape run as one
+stacked_forms  how it computes, by class of modules
+stacked_steps  the recurrent steps of all modules at once
 weights        load, save: state dicts in files
 from_torch     from_torch: a torch module made anew of these layers
 loading        how a state dict's values get into a module's arrays
@@ -58,6 +61,7 @@ from asyncjit.nn.loading import IncompatibleKeys
 from asyncjit.nn.lstm import LSTM, LSTMCell
 from asyncjit.nn.module import Module
 from asyncjit.nn.normalization import LayerNorm
+from asyncjit.nn.stacked import Stacked
 from asyncjit.nn.weights import load, save
 
 __all__ = [
@@ -87,6 +91,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Stacked",
     "Tanh",
     "from_torch",
     "functional",

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asyncjit.nn.memory import aligned
+
 Array = NDArray[Any]
 
 
-Multiply = Callable[[Array], object]  # writes the product with h to the workspace
+Multiply = Callable[[Array], object]  # writes the product with h to the cell's `hidden`
 Meet = Callable[[], None] | None  # waits until all shares of a step are made; None where there is one
 
 
@@ -29,20 +31,24 @@ class LSTMShare:
 
     Parameters
     ----------
-    hidden : ndarray of shape (N, 4, U), or (4, U)
-        The workspace that the share's products with the hidden state are written to.
+    h : ndarray of shape (N, U), or (U,)
+        Tells the share's shape and dtype.
+    carried : list of one ndarray of shape (N, U), or (U,)
+        The share's cell state; every call of `over` takes it along.
     bias : None
         Both biases go to the input's part.
-    carried : list of one ndarray of shape (N, U), or (U,)
-        The share's cell state, which every step changes.
+
+    Attributes
+    ----------
+    hidden : ndarray of shape (N, 4, U), or (4, U)
+        Where the share's products with the hidden state are to be written.
     """
 
-    def __init__(self, hidden: Array, bias: None, carried: list[Array]) -> None:
-        self.carried = carried
-        self._hidden = hidden
-        # Per gate: σ(x) = tanh(x · 0.5) · 0.5 + 0.5 for i, f, o, and tanh(x · 1) · 1 + 0 for g.
-        self._scale = _rows((0.5, 0.5, 1, 0.5), hidden.dtype, hidden.shape[-1])
-        self._shift = _rows((0.5, 0.5, 0, 0.5), hidden.dtype, hidden.shape[-1])
+    def __init__(self, h: Array, carried: list[Array], bias: None) -> None:
+        (self._state,) = carried
+        *batch, U = h.shape
+        self._rows = aligned((*batch, 5, U), h.dtype)  # the gates and c
+        self.hidden = self._rows[..., :4, :]
 
     def over(self, projected: Array, h: Array, output: Array, units: slice, multiply: Multiply, meet: Meet) -> None:
         """Make the steps.
@@ -57,23 +63,28 @@ class LSTMShare:
             Each step's h; this share writes `units`, and reads all.
         """
         add, mul, tanh = np.add, np.multiply, np.tanh
-        gates, scale, shift, (c,) = self._hidden, self._scale, self._shift, self.carried
-        i, f, g, o = (gates[..., gate, :] for gate in range(4))
-        for given, h_next, own in zip(projected, output, output[..., units], strict=True):
+        rows, gates = self._rows, self.hidden
+        i, f, o, c = (rows[..., row, :] for row in (0, 1, 3, 4))
+        i_and_f, g_and_c = rows[..., :2, :], rows[..., 2:5:2, :]
+        # Per gate: σ(x) = tanh(x · 0.5) · 0.5 + 0.5 for i, f, o, and tanh(x · 1) · 1 + 0 for g.
+        scale, shift = (_per_gate(values, gates) for values in ((0.5, 0.5, 1, 0.5), (0.5, 0.5, 0, 0.5)))
+        c[...] = self._state
+        for given, h_next in zip(projected, output, strict=True):
+            own = h_next if meet is None else h_next[..., units]
             multiply(h)
             add(gates, given, gates)
             mul(gates, scale, gates)
             tanh(gates, gates)
             mul(gates, scale, gates)
             add(gates, shift, gates)
-            mul(c, f, c)
-            mul(i, g, i)
-            add(c, i, c)
+            mul(i_and_f, g_and_c, i_and_f)
+            add(i, f, c)
             tanh(c, own)
             mul(own, o, own)
             if meet is not None:
                 meet()
             h = h_next
+        self._state[...] = c
 
 
 class GRUShare:
@@ -81,26 +92,31 @@ class GRUShare:
 
     Parameters
     ----------
-    hidden : ndarray of shape (N, 3, U), or (3, U)
-        The workspace that the share's products with the hidden state are written to.
+    h : ndarray of shape (N, U), or (U,)
+        Tells the share's shape and dtype.
+    carried : empty list
     bias : ndarray of shape (U,), or None
         The hidden side's bias of n, which the reset gate acts on; all others go to the input's part.
-    carried : empty list
+
+    Attributes
+    ----------
+    hidden : ndarray of shape (N, 3, U), or (3, U)
+        Where the share's products with the hidden state are to be written.
     """
 
-    def __init__(self, hidden: Array, bias: Array | None, carried: list[Array]) -> None:
-        self.carried = carried
-        self._hidden = hidden
+    def __init__(self, h: Array, carried: list[Array], bias: Array | None) -> None:
         self._bias = bias
+        *batch, U = h.shape
+        self.hidden = aligned((*batch, 3, U), h.dtype)
 
     def over(self, projected: Array, h: Array, output: Array, units: slice, multiply: Multiply, meet: Meet) -> None:
         """Make the steps; as `LSTMShare.over`, with three gates."""
         add, mul, tanh, subtract = np.add, np.multiply, np.tanh, np.subtract
-        hidden, bias, half = self._hidden, self._bias, self._hidden.dtype.type(0.5)
+        hidden, bias, half = self.hidden, self._bias, self.hidden.dtype.type(0.5)
         rz, (r, z, n) = hidden[..., :2, :], (hidden[..., gate, :] for gate in range(3))
-        given_rz, given_n = projected[..., :2, :], projected[..., 2, :]
         own_last = h[..., units]
-        for to_rz, to_n, h_next, own in zip(given_rz, given_n, output, output[..., units], strict=True):
+        for to_rz, to_n, h_next in zip(projected[..., :2, :], projected[..., 2, :], output, strict=True):
+            own = h_next if meet is None else h_next[..., units]
             multiply(h)
             if bias is not None:
                 add(n, bias, n)
@@ -120,9 +136,13 @@ class GRUShare:
             h, own_last = h_next, own
 
 
+def _per_gate(values: tuple[float, ...], gates: Array) -> Array:
+    """Return (G, U) with one value per gate; the same array every time, so it is read-only."""
+    return _filled(values, gates.dtype, gates.shape[-1])
+
+
 @lru_cache(maxsize=64)
-def _rows(values: tuple[float, ...], dtype: np.dtype[Any], num_units: int) -> Array:
-    """Return (G, U) with one value per gate; kept, so never written to."""
+def _filled(values: tuple[float, ...], dtype: np.dtype[Any], num_units: int) -> Array:
     rows = np.repeat(np.array(values, dtype)[:, np.newaxis], num_units, axis=1)
     rows.flags.writeable = False
     return rows

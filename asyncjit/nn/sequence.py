@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 
 from asyncjit._core.intraop import parallel_for, together
 from asyncjit._core.teams import ALONE, Member
-from asyncjit.nn.memory import aligned
 from asyncjit.nn.packing import SPLIT_WORK, Product
 
 Array = NDArray[Any]
 
-# Rows (steps times batch) projected by one product: of eight LSTMs at L, N, H = 50, 50, 1024 as fast as all 2500 at
-# once, while 128 cost 10 %; the projections, 4·H values a row, take 16 MB there. Where two threads take turns the first
-# chunk is waited for, so it is short. All measured (benchmarks/kernels.py).
-NUM_ROWS, NUM_ROWS_TAKING_TURNS = 1024, 128
+# Rows (steps times batch) projected by one product. With 1000 instead of 2500, 1024 wide, it takes 5 % longer; the
+# projections, 4·H values a row, take 40 MB there. Where two threads take turns the first chunk is waited for, so it is
+# short. All measured (benchmarks/kernels.py).
+NUM_ROWS, NUM_ROWS_TAKING_TURNS = 2560, 128
+NUM_STEPS_TAKING_TURNS = 8  # at least: each chunk costs a meeting
 TURNS_WORK = 2 * SPLIT_WORK  # multiplications of a step from which on two threads take turns: some 150 µs
 SHARED_WORK = 6 * SPLIT_WORK  # and from which on all share it: some 450 µs; meeting costs 50 to 100
 BLOCK_BATCH = 128  # sequences of a block: from twice as many on the batch is cut
@@ -44,7 +44,7 @@ class Weights(NamedTuple):
     hh: Product
     projected_bias: Array | None  # (G·H,), added to the input's part
     hidden_bias: Array | None  # what the cell adds to the hidden state's part
-    cell: Callable[[Array, Any, list[Array]], Any]  # of `cells`
+    cell: Callable[[Array, list[Array], Any], Any]  # of `cells`
 
 
 def run_direction(x: Array, weights: Weights, states: list[Array], output: Array) -> None:
@@ -71,7 +71,7 @@ class _Run:
         work = len(h) * weights.hh.size if self._is_packed else 0
         self._is_shared = work >= SHARED_WORK
         self._takes_turns = TURNS_WORK <= work < SHARED_WORK
-        num_rows = NUM_ROWS_TAKING_TURNS if self._takes_turns else NUM_ROWS
+        num_rows = max(NUM_ROWS_TAKING_TURNS, NUM_STEPS_TAKING_TURNS * len(h)) if self._takes_turns else NUM_ROWS
         self._num_steps = max(1, num_rows // max(len(h), 1))  # of a chunk
 
     def run(self) -> None:
@@ -109,13 +109,10 @@ class _Run:
         weights, (N, H) = self._weights, self._h.shape
         units = weights.hh.panels().share(member.rank, member.rank + 1, member.size) if self._is_packed else slice(0, H)
         batch = 0 if N == 1 else slice(None)
-        hidden = aligned((N, weights.hh.num_gates, units.stop - units.start), self._h.dtype)
-        bias = None if weights.hidden_bias is None else weights.hidden_bias[units]
-        cell = weights.cell(hidden[batch], bias, [state[batch, units].copy() for state in self._carried])
-        output = self._output[start : start + len(projected), batch]
         h = self._output[start - 1, batch] if start else self._h[batch]
-        multiply = weights.hh.multiplier(hidden, units)
+        bias = None if weights.hidden_bias is None else weights.hidden_bias[units]
+        cell = weights.cell(h[..., units], [state[batch, units] for state in self._carried], bias)
+        multiply = weights.hh.multiplier(cell.hidden.reshape(N, weights.hh.num_gates, units.stop - units.start), units)
+        output = self._output[start : start + len(projected), batch]
         meet = member.meet if member.size > 1 else None
         cell.over(projected[:, batch, :, units], h, output, units, multiply, meet)
-        for state, carried in zip(self._carried, cell.carried, strict=True):
-            state[batch, units] = carried
