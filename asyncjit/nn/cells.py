@@ -35,7 +35,9 @@ class LSTMShare:
         Tells the share's shape and dtype.
     carried : list of one ndarray of shape (N, U), or (U,)
         The share's cell state; every call of `over` takes it along.
-    bias : None
+    given_bias : ndarray of shape (4, U), or None
+        Added to what the input gives, if that does not have it already.
+    hidden_bias : None
         Both biases go to the input's part.
 
     Attributes
@@ -44,8 +46,9 @@ class LSTMShare:
         Where the share's products with the hidden state are to be written.
     """
 
-    def __init__(self, h: Array, carried: list[Array], bias: None) -> None:
+    def __init__(self, h: Array, carried: list[Array], given_bias: Array | None, hidden_bias: None) -> None:
         (self._state,) = carried
+        self._bias = given_bias
         *batch, U = h.shape
         self._rows = aligned((*batch, 5, U), h.dtype)  # the gates and c
         self.hidden = self._rows[..., :4, :]
@@ -63,7 +66,7 @@ class LSTMShare:
             Each step's h; this share writes `units`, and reads all.
         """
         add, mul, tanh = np.add, np.multiply, np.tanh
-        rows, gates = self._rows, self.hidden
+        rows, gates, bias = self._rows, self.hidden, self._bias
         i, f, o, c = (rows[..., row, :] for row in (0, 1, 3, 4))
         i_and_f, g_and_c = rows[..., :2, :], rows[..., 2:5:2, :]
         # Per gate: σ(x) = tanh(x · 0.5) · 0.5 + 0.5 for i, f, o, and tanh(x · 1) · 1 + 0 for g.
@@ -73,6 +76,8 @@ class LSTMShare:
             own = h_next if meet is None else h_next[..., units]
             multiply(h)
             add(gates, given, gates)
+            if bias is not None:
+                add(gates, bias, gates)
             mul(gates, scale, gates)
             tanh(gates, gates)
             mul(gates, scale, gates)
@@ -95,7 +100,9 @@ class GRUShare:
     h : ndarray of shape (N, U), or (U,)
         Tells the share's shape and dtype.
     carried : empty list
-    bias : ndarray of shape (U,), or None
+    given_bias : ndarray of shape (3, U), or None
+        Added to what the input gives, if that does not have it already.
+    hidden_bias : ndarray of shape (U,), or None
         The hidden side's bias of n, which the reset gate acts on; all others go to the input's part.
 
     Attributes
@@ -104,29 +111,38 @@ class GRUShare:
         Where the share's products with the hidden state are to be written.
     """
 
-    def __init__(self, h: Array, carried: list[Array], bias: Array | None) -> None:
-        self._bias = bias
+    def __init__(self, h: Array, carried: list[Array], given_bias: Array | None, hidden_bias: Array | None) -> None:
+        self._given_bias = given_bias
+        self._hidden_bias = hidden_bias
         *batch, U = h.shape
         self.hidden = aligned((*batch, 3, U), h.dtype)
 
     def over(self, projected: Array, h: Array, output: Array, units: slice, multiply: Multiply, meet: Meet) -> None:
         """Make the steps; as `LSTMShare.over`, with three gates."""
         add, mul, tanh, subtract = np.add, np.multiply, np.tanh, np.subtract
-        hidden, bias, half = self.hidden, self._bias, self.hidden.dtype.type(0.5)
+        hidden, half = self.hidden, self.hidden.dtype.type(0.5)
+        bias_rz = bias_n = None
+        if self._given_bias is not None:
+            bias_rz, bias_n = self._given_bias[:2], self._given_bias[2]
+        hidden_bias = self._hidden_bias
         rz, (r, z, n) = hidden[..., :2, :], (hidden[..., gate, :] for gate in range(3))
         own_last = h[..., units]
         for to_rz, to_n, h_next in zip(projected[..., :2, :], projected[..., 2, :], output, strict=True):
             own = h_next if meet is None else h_next[..., units]
             multiply(h)
-            if bias is not None:
-                add(n, bias, n)
+            if hidden_bias is not None:
+                add(n, hidden_bias, n)
             add(rz, to_rz, rz)
+            if bias_rz is not None:
+                add(rz, bias_rz, rz)
             mul(rz, half, rz)
             tanh(rz, rz)
             mul(rz, half, rz)
             add(rz, half, rz)
             mul(n, r, n)
             add(n, to_n, n)
+            if bias_n is not None:
+                add(n, bias_n, n)
             tanh(n, n)
             subtract(own_last, n, own)  # h' = (1 - z) n + z h = n + z (h - n)
             mul(own, z, own)

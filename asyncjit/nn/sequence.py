@@ -34,6 +34,7 @@ NUM_ROWS, NUM_ROWS_TAKING_TURNS = 2560, 128
 NUM_STEPS_TAKING_TURNS = 8  # at least: each chunk costs a meeting
 TURNS_WORK = 2 * SPLIT_WORK  # multiplications of a step from which on two threads take turns: some 150 µs
 SHARED_WORK = 6 * SPLIT_WORK  # and from which on all share it: some 450 µs; meeting costs 50 to 100
+LATE_BIAS_SIZE = 2**19  # numbers projected at once that are no longer in the cache when the product is done
 BLOCK_BATCH = 128  # sequences of a block: from twice as many on the batch is cut
 
 
@@ -44,7 +45,7 @@ class Weights(NamedTuple):
     hh: Product
     projected_bias: Array | None  # (G·H,), added to the input's part
     hidden_bias: Array | None  # what the cell adds to the hidden state's part
-    cell: Callable[[Array, list[Array], Any], Any]  # of `cells`
+    cell: Callable[[Array, list[Array], Array | None, Any], Any]  # of `cells`
 
 
 def run_direction(x: Array, weights: Weights, states: list[Array], output: Array) -> None:
@@ -73,6 +74,7 @@ class _Run:
         self._takes_turns = TURNS_WORK <= work < SHARED_WORK
         num_rows = max(NUM_ROWS_TAKING_TURNS, NUM_STEPS_TAKING_TURNS * len(h)) if self._takes_turns else NUM_ROWS
         self._num_steps = max(1, num_rows // max(len(h), 1))  # of a chunk
+        self._adds_bias_late = min(self._num_steps, len(x)) * len(h) * weights.ih.width > LATE_BIAS_SIZE
 
     def run(self) -> None:
         """Make all steps; `h` and `c` become the last states."""
@@ -101,8 +103,8 @@ class _Run:
         chunk = self._x[start : start + self._num_steps]
         L, N, H_in = chunk.shape
         rows = np.ascontiguousarray(chunk).reshape(L * N, H_in)
-        projected = self._weights.ih(rows, self._weights.projected_bias)
-        return projected.reshape(L, N, self._weights.hh.num_gates, self._h.shape[1])
+        bias = None if self._adds_bias_late else self._weights.projected_bias
+        return self._weights.ih(rows, bias).reshape(L, N, self._weights.hh.num_gates, self._h.shape[1])
 
     def _make_steps(self, start: int, projected: Array, member: Member) -> None:
         """Make a member's share of the steps of the chunk that begins at `start`."""
@@ -110,8 +112,13 @@ class _Run:
         units = weights.hh.panels().share(member.rank, member.rank + 1, member.size) if self._is_packed else slice(0, H)
         batch = 0 if N == 1 else slice(None)
         h = self._output[start - 1, batch] if start else self._h[batch]
-        bias = None if weights.hidden_bias is None else weights.hidden_bias[units]
-        cell = weights.cell(h[..., units], [state[batch, units] for state in self._carried], bias)
+        given_bias = hidden_bias = None
+        if self._adds_bias_late and weights.projected_bias is not None:
+            given_bias = weights.projected_bias.reshape(weights.hh.num_gates, H)[:, units]
+        if weights.hidden_bias is not None:
+            hidden_bias = weights.hidden_bias[units]
+        carried = [state[batch, units] for state in self._carried]
+        cell = weights.cell(h[..., units], carried, given_bias, hidden_bias)
         multiply = weights.hh.multiplier(cell.hidden.reshape(N, weights.hh.num_gates, units.stop - units.start), units)
         output = self._output[start : start + len(projected), batch]
         meet = member.meet if member.size > 1 else None
