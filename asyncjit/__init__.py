@@ -18,11 +18,13 @@ Where things are::
     _core/nodes.py      a fork in the tree: how its body ends, cancelling
     _core/forks.py      one forked call: claim, run, finish
     _core/blas.py       BLAS and OpenMP held at one thread
+    _core/products.py   which matrix products NumPy's BLAS is good at
     _core/pool.py       the queue and the threads
     _core/teams.py      threads that run one kernel's pieces together
     _core/runtime.py    Runtime, closing
     _core/process.py    the current runtime, the default one, exit, os.fork
     _core/intraop.py    parallel_for, and how kernels are split
+    _core/splitting.py  forked NumPy functions on large arrays
     _core/settings.py   thread counts, parallel_info
     _core/forking.py    fork, check_cancelled
     _core/gathering.py  collect_all and what waits for many

@@ -26,7 +26,7 @@ def embedding(input: ArrayLike, weight: NDArray[Any], padding_idx: SupportsIndex
 
     Returns
     -------
-    ndarray of shape (*input.shape, embedding_dim), of the dtype of `weight`
+    ndarray of shape ``(*input.shape, embedding_dim)``, of the dtype of `weight`
 
     Raises
     ------
@@ -135,7 +135,7 @@ class Embedding(Layer):
 
         Returns
         -------
-        ndarray of shape (*x.shape, embedding_dim), of the module's dtype
+        ndarray of shape ``(*x.shape, embedding_dim)``, of the module's dtype
 
         Raises
         ------

@@ -85,7 +85,7 @@ def layer_norm(
 
     Parameters
     ----------
-    input : array-like of shape (*, *normalized_shape), float32 or float64
+    input : array-like of shape ``(*, *normalized_shape)``, float32 or float64
         Neither kept nor changed.
     normalized_shape : sequence of int
     weight, bias : ndarray of shape normalized_shape, of the dtype of `input`, optional
@@ -209,7 +209,7 @@ class LayerNorm(Layer):
 
         Parameters
         ----------
-        x : ndarray of shape (*, *normalized_shape), of the module's dtype
+        x : ndarray of shape ``(*, *normalized_shape)``, of the module's dtype
             Neither kept nor changed.
 
         Returns
