@@ -66,7 +66,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     try:
-        count = cpus.positive_count(int(text), "count")
+        count = cpus.checked_count(int(text), "count")
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}") from None
     if count > MAX_COUNT:

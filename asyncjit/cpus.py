@@ -100,15 +100,15 @@ def _read_legacy(directory: Path) -> float | None:
     return _ratio(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
 
 
-def positive_count(value: Any, name: str) -> int:
-    """Return `value` as an int if it is a positive integer, NumPy's included.
+def checked_count(value: Any, name: str, minimum: int = 1) -> int:
+    """Return `value` as an int if it is an integer of at least `minimum`, NumPy's included.
 
     Raises
     ------
     TypeError
         If it is no integer, or a bool.
     ValueError
-        If it is below 1.
+        If it is below `minimum`.
     """
     try:
         count = None if type(value).__name__ in ("bool", "bool_") else operator.index(value)
@@ -116,8 +116,8 @@ def positive_count(value: Any, name: str) -> int:
         count = None
     if count is None:
         raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}") from None
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
+    if count < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {count}")
     return count
 
 
@@ -131,7 +131,7 @@ def count_from_environment(names: Sequence[str], environ: Mapping[str, str]) -> 
         if not text:
             continue
         try:
-            return positive_count(int(text.split(",")[0]), name), name
+            return checked_count(int(text.split(",")[0]), name), name
         except ValueError:
             warnings.warn(f"{name}={text!r} is no positive integer and is ignored", RuntimeWarning, stacklevel=3)
     return None

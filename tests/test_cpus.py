@@ -15,7 +15,7 @@ from asyncjit.cpus import (
     count_from_environment,
     default_num_interop_threads,
     default_num_threads,
-    positive_count,
+    checked_count,
     usable_cpus,
 )
 from tests.scripts import check_script
@@ -320,31 +320,31 @@ class Seven:
 
 @pytest.mark.parametrize("value", [7, np.int8(7), np.uint64(7), np.array(7), Seven()], ids=repr)
 def test_every_kind_of_integer_is_a_count(value: Any) -> None:
-    count = positive_count(value, "num_threads")
+    count = checked_count(value, "num_threads")
     assert (count, type(count)) == (7, int)
 
 
 @pytest.mark.parametrize("value", [0, -1, -(10**30), np.int64(0), np.int8(-5)], ids=repr)
 def test_an_integer_below_one_raises_with_its_value(value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^num_threads must be at least 1, got {int(value)}$"):
-        positive_count(value, "num_threads")
+        checked_count(value, "num_threads")
 
 
 @pytest.mark.parametrize("value", [True, False, 2.0, float("nan"), "2", b"2", None, [2], 2j], ids=repr)
 def test_what_is_no_integer_raises_with_its_value_and_type(value: Any) -> None:
     with pytest.raises(TypeError) as caught:
-        positive_count(value, "num_threads")
+        checked_count(value, "num_threads")
     assert str(caught.value) == f"num_threads must be an integer, got {value!r} of type {type(value).__name__}"
 
 
 @pytest.mark.parametrize("value", [np.True_, np.float32(2)], ids=repr)
 def test_numpys_bools_and_floats_are_no_integers(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^num_threads must be an integer, got np\.\w+.* of type (bool|float32)$"):
-        positive_count(value, "num_threads")
+        checked_count(value, "num_threads")
 
 
 @pytest.mark.parametrize("value", [int, np.array([2]), np.array(2.0), np.array(True)], ids=repr)
 def test_what_only_looks_like_an_integer_raises_with_its_value_and_type(value: Any) -> None:
     with pytest.raises(TypeError) as caught:
-        positive_count(value, "num_threads")
+        checked_count(value, "num_threads")
     assert str(caught.value) == f"num_threads must be an integer, got {value!r} of type {type(value).__name__}"

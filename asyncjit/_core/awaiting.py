@@ -16,7 +16,7 @@ from asyncjit._core.future import Future
 from asyncjit._core.gathering import Arrivals, checked, checked_all, gather
 from asyncjit._core.process import current_runtime
 from asyncjit._core.tasks import here, require_loop
-from asyncjit.cpus import positive_count
+from asyncjit.cpus import checked_count
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -152,7 +152,7 @@ def in_flight(value: int | None) -> int:
     """Return the bound of a `map`; raise if it is none."""
     if value is None:
         return IN_FLIGHT_PER_THREAD * current_runtime().num_interop_threads
-    return positive_count(value, "max_in_flight")
+    return checked_count(value, "max_in_flight")
 
 
 async def _map(fn: Any, iterables: Any, bound: int, loop: asyncio.AbstractEventLoop, frame: Any) -> AsyncIterator[Any]:

@@ -11,6 +11,7 @@ thread nothing is split: what is called there runs there.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ from asyncjit._core.context import current, this_thread
 from asyncjit._core.process import current_runtime
 from asyncjit._core.teams import ALONE, Body, Member, Team
 from asyncjit._core.waiting import refuse_cancelled
-from asyncjit.cpus import positive_count
+from asyncjit.cpus import checked_count
 
 NUM_BLOCKS = 64  # chosen: of a loop whose grain is not given; many enough for 32 threads of uneven speed
 
@@ -96,16 +97,15 @@ def parallel_for(fn: Callable[[int, int], object], n: int, *, grain: int | None 
     >>> y.round(2)
     array([0.  , 1.  , 1.41, 1.73, 2.  , 2.24])
     """
-    if n != 0:
-        n = positive_count(n, "n")
-    step = max(1, -(-n // NUM_BLOCKS)) if grain is None else positive_count(grain, "grain")
+    n = checked_count(n, "n", 0)
+    step = max(1, -(-n // NUM_BLOCKS)) if grain is None else checked_count(grain, "grain")
     if n <= step:
         if n:
             refuse_cancelled(current.get())
-            fn(0, n)
+            contextvars.copy_context().run(fn, 0, n)
         return
     blocks = Blocks(fn, n, step)
-    together(blocks.run, len(blocks.starts))
+    together(lambda member: contextvars.copy_context().run(blocks.run, member), len(blocks.starts))
     blocks.raise_first()
 
 

@@ -92,10 +92,10 @@ class Runtime:
         if num_interop_threads is None:
             limit = cpus.default_num_interop_threads(os.environ)
         else:
-            limit = cpus.positive_count(num_interop_threads, "num_interop_threads")
-        self._num_threads = None if num_threads is None else cpus.positive_count(num_threads, "num_threads")
-        self.max_queued = None if max_queued is None else cpus.positive_count(max_queued, "max_queued")
-        wish = None if blas_threads is None else cpus.positive_count(blas_threads, "blas_threads")
+            limit = cpus.checked_count(num_interop_threads, "num_interop_threads")
+        self._num_threads = None if num_threads is None else cpus.checked_count(num_threads, "num_threads")
+        self.max_queued = None if max_queued is None else cpus.checked_count(max_queued, "max_queued")
+        wish = None if blas_threads is None else cpus.checked_count(blas_threads, "blas_threads")
         self.executor = executor
         self.inline = bool(inline) or os.environ.get("ASYNCJIT_INLINE", "") not in ("", "0")
         self.clock = clock
@@ -129,7 +129,7 @@ class Runtime:
 
     @num_interop_threads.setter
     def num_interop_threads(self, value: int) -> None:
-        self._num_interop_threads = cpus.positive_count(value, "num_interop_threads")
+        self._num_interop_threads = cpus.checked_count(value, "num_interop_threads")
         self.pool.set_limit(self._num_interop_threads)
 
     @property
@@ -139,7 +139,7 @@ class Runtime:
 
     @num_threads.setter
     def num_threads(self, value: int) -> None:
-        self._num_threads = cpus.positive_count(value, "num_threads")
+        self._num_threads = cpus.checked_count(value, "num_threads")
 
     @cached_property
     def _num_cpus(self) -> int:
@@ -266,7 +266,7 @@ class Runtime:
         self._refuse_inherited()
         slot = this_thread()
         scope = current.get()
-        if (slot.fork is not None and slot.fork.runtime is self) or _is_inside(scope, self):
+        if slot.permit is self.pool or (slot.fork is not None and slot.fork.runtime is self) or _is_inside(scope, self):
             raise InvalidStateError(f"{self!r} can't be closed from inside one of its forks: it would wait for itself")
         with lock:
             self.is_closing, self.is_plain = True, False

@@ -30,6 +30,7 @@ BLOCK_WORK = 8_000_000  # multiplications: some 150 µs
 MIN_KEPT = 64  # elements of a kept axis in a block: with one, a reduction would run in another order
 
 _NUMBERS = "biufc"
+_PLACE_MATTERS = {np.fmax, np.fmin}  # which of two zeros they choose depends on the place in the array
 
 # NumPy's functions that reduce with a ufunc, and take these keywords alike.
 REDUCTIONS: dict[Any, np.ufunc] = {
@@ -62,28 +63,33 @@ class Split:
         """Return ``fn(*args, **kwargs)``."""
         fn: Any = self.func
         if fn in REDUCTIONS:
-            result = _reduce(REDUCTIONS[fn], *args, **kwargs)
+            result = _reduce(REDUCTIONS[fn], args, kwargs)
         elif fn is np.matmul or fn is np.dot:
-            result = _multiply(*args, **kwargs)
-        elif fn.signature is None:
-            result = _map(fn, args, **kwargs)
+            result = _multiply(args, kwargs)
+        elif fn.signature is None and fn not in _PLACE_MATTERS:
+            result = _map(fn, args, kwargs)
         else:
             result = NotImplemented
         return fn(*args, **kwargs) if result is NotImplemented else result
 
 
-# Each of what follows returns NotImplemented for a call that it can't split.
+# Each of what follows returns NotImplemented for a call that it can't split, a wrong one among them.
 
 
-def _map(fn: np.ufunc, args: tuple[Any, ...], out: Any = None, where: Any = True, **kwargs: Any) -> Any:
-    inputs, outs = args[: fn.nin], args[fn.nin :] or (out if isinstance(out, tuple) else (out,) * fn.nout)
-    if not kwargs.keys() <= {"dtype", "casting"} or len(inputs) < fn.nin or len(outs) != fn.nout:
+def _map(fn: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    options = kwargs.copy()
+    out, where = options.pop("out", None), options.pop("where", True)
+    inputs, outs = args[: fn.nin], args[fn.nin :]
+    if not options.keys() <= {"dtype", "casting"} or (outs and "out" in kwargs):
         return NotImplemented
+    outs = outs or (out if isinstance(out, tuple) else (out,) * fn.nout if out is None or fn.nout == 1 else ())
     masks = () if where is True else (where,)
-    if not all(map(_is_plain, (*inputs, *masks))) or not all(given is None or _is_plain(given) for given in outs):
+    if len(inputs) < fn.nin or len(outs) != fn.nout or not all(map(_is_plain, (*inputs, *masks))):
+        return NotImplemented
+    if not all(type(given) is np.ndarray or (given is None and not masks) for given in outs):
         return NotImplemented
     try:
-        outs = _allocated(fn, inputs, outs, masks, **kwargs)
+        outs = _allocated(fn, inputs, outs, masks, **options)
     except (TypeError, ValueError):  # the call itself shall tell why
         return NotImplemented
     if outs[0].size < 2 * BLOCK_SIZE or _overlaps(outs, (*inputs, *masks)):
@@ -97,7 +103,7 @@ def _map(fn: np.ufunc, args: tuple[Any, ...], out: Any = None, where: Any = True
         block = slice(start * length // num_blocks, stop * length // num_blocks)
         parts = [operand[block] for operand in operands]
         mask = parts[-1] if masks else True
-        fn(*parts[: fn.nin], out=tuple(parts[fn.nin : fn.nargs]), where=mask, **kwargs)
+        fn(*parts[: fn.nin], out=tuple(parts[fn.nin : fn.nargs]), where=mask, **options)
 
     parallel_for(run, num_blocks, grain=1)
     return outs[0] if fn.nout == 1 else outs
@@ -116,6 +122,8 @@ def _allocated(
     given = tuple(None if x is None else x.dtype for x in outs)
     asked = {} if dtype is None else {"signature": (None,) * fn.nin + (np.dtype(dtype),) * fn.nout}
     dtypes = fn.resolve_dtypes(kinds + given, casting=casting or "same_kind", **asked)
+    if any(dtype.kind not in _NUMBERS for dtype in (*dtypes, *filter(None, given))):
+        raise TypeError("only numbers are split")
     arrays = [np.asarray(x) for x in (*inputs, *masks)]
     flags: Any = [["readonly"]] * len(arrays) + [["writeonly", "allocate", "no_broadcast"]] * fn.nout
     wanted = [None] * len(arrays) + list(dtypes[fn.nin :])
@@ -123,12 +131,14 @@ def _allocated(
     return tuple(new if old is None else old for old, new in zip(outs, made, strict=True))
 
 
-def _multiply(a: Any, b: Any, /, out: Any = None, **kwargs: Any) -> Any:
-    if kwargs or not all(type(x) is np.ndarray and x.ndim == 2 for x in (a, b)) or a.shape[1] != len(b):
+def _multiply(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if len(args) != 2 or kwargs.keys() - {"out"} or not all(type(x) is np.ndarray and x.ndim == 2 for x in args):
         return NotImplemented
-    shape = len(a), b.shape[1]
-    if num_row_blocks(len(a), b.size) < 2 or a.dtype != b.dtype or a.dtype.kind not in "fc" or not a.flags.c_contiguous:
+    a, b = args
+    is_fitting = a.shape[1] == len(b) and a.dtype == b.dtype and a.dtype.isnative and a.dtype.kind in "fc"
+    if not is_fitting or num_row_blocks(len(a), b.size) < 2 or not a.flags.c_contiguous:
         return NotImplemented
+    shape, out = (len(a), b.shape[1]), kwargs.get("out")
     y: Any = np.empty(shape, a.dtype) if out is None else out
     if type(y) is not np.ndarray or y.shape != shape or y.dtype != a.dtype or not y.flags.c_contiguous:
         return NotImplemented
@@ -162,8 +172,11 @@ def multiply_by_rows(a: Array, b: Array, y: Array, bias: Array | None = None) ->
     parallel_for(run, num_blocks, grain=1)
 
 
-def _reduce(fn: np.ufunc, x: Array, axis: Any = None, dtype: Any = None, out: Any = None, **kwargs: Any) -> Any:
-    if kwargs or dtype is not None or out is not None or x.dtype.kind not in _NUMBERS or x.size < 2 * BLOCK_SIZE:
+def _reduce(fn: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if len(args) + len(kwargs) > 2 or kwargs.keys() - {"axis"}:
+        return NotImplemented
+    x, axis = args[0], args[1] if len(args) == 2 else kwargs.get("axis")
+    if x.dtype.kind not in _NUMBERS or x.size < 2 * BLOCK_SIZE or 0 in x.strides:
         return NotImplemented
     if axis is None:
         return _reduce_all(fn, x)
@@ -220,7 +233,7 @@ def _reduce_all(fn: np.ufunc, x: Array) -> Any:
 
     parallel_for(run, len(parts), grain=1)
     while len(parts) > 1:  # the tree is even: every level has half as many
-        parts = [fn(left, right) for left, right in zip(parts[::2], parts[1::2], strict=True)]
+        parts = [fn.reduce(np.array(pair)) for pair in zip(parts[::2], parts[1::2], strict=True)]
     return parts[0]
 
 

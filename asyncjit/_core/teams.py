@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncjit._core.cell import new_bell, ring
-from asyncjit._core.context import ThreadSlot, lock
+from asyncjit._core.context import Process, ThreadSlot, lock
 from asyncjit._core.pool import Pool
 from asyncjit._core.waiting import LOST_SIGNAL_S
 
@@ -69,12 +69,14 @@ class Team:
         self.num_seated = 0
         self.num_left = 0
         self.num_met = 0
+        self.is_done = False  # the caller's own part
         self.is_broken = False
         self.error: BaseException | None = None
         self.has_claimed = False  # the caller's own permit is the team's: it is a script's thread
         self.contexts: list[contextvars.Context] = []
         self.bells: list[threading.Lock] = []
         self.is_complete = new_bell()
+        self.generation = Process.generation
 
     # -- the caller
 
@@ -86,6 +88,7 @@ class Team:
                 return False
             self._call_in()
             self.body(Member(self, 0, self.size))
+            self.is_done = True
         except _BrokenError:
             pass
         except BaseException as error:
@@ -93,7 +96,8 @@ class Team:
         finally:
             try:
                 self._settle(slot)
-            except BaseException:  # Ctrl-C while settling: once more, then let it through
+            except BaseException as error:  # Ctrl-C while settling: once more, waiting for nobody, then let it through
+                self.fail(error)
                 self._settle(slot)
                 raise
         self._raise_error()
@@ -117,18 +121,26 @@ class Team:
         self.bells = [new_bell() for _ in range(wanted + 1)]
         with lock:
             self.pool.seats += (self,) * wanted
-        while num_coming < wanted and self.pool.call_in(anyway=True):
-            num_coming += 1
-        with lock:  # where the system has no more threads, fewer come
-            self.pool.running -= wanted - num_coming
-            self.num_unseated -= wanted - num_coming
-            self.size = 1 + num_coming
+        try:
+            while num_coming < wanted and self.pool.call_in(anyway=True):
+                num_coming += 1
+        except RuntimeError:  # the system has no more threads: fewer come
+            pass
+        with lock:
+            missing = wanted - num_coming
+            if missing > self.num_unseated:  # one that searched has taken a seat meanwhile
+                missing = self.num_unseated
+            self.pool.running -= missing
+            self.num_unseated -= missing
+            self.size = 1 + wanted - missing
         self.is_complete.release()
 
     def _settle(self, slot: ThreadSlot) -> None:
         """Make the seats that nobody took void, wait for those who came, and give back what the team still holds."""
         pool = self.pool
         with lock:
+            if not self.is_done:
+                self.is_broken = True
             num_returned = self.num_unseated + self.has_claimed
             pool.running -= num_returned
             self.num_unseated = 0
@@ -137,10 +149,15 @@ class Team:
                 slot.permit = None
         if num_returned:
             pool.replenish()
+            pool.tell_idle()
         if self.is_broken:
-            ring(self.is_complete)
-        while self.num_left < self.num_seated and (self.error is None or isinstance(self.error, Exception)):
+            self._ring_all()
+        while self._waits_for_others():
             self.bells[0].acquire(timeout=LOST_SIGNAL_S)
+
+    def _waits_for_others(self) -> bool:
+        is_interrupted = self.error is not None and not isinstance(self.error, Exception)
+        return self.num_left < self.num_seated and not is_interrupted and self.generation == Process.generation
 
     def _raise_error(self) -> None:
         error, self.error = self.error, None  # its traceback holds this frame
@@ -207,7 +224,10 @@ class Team:
             if self.error is None:
                 self.error = error
             self.is_broken = True
-        for bell in self.bells:
+        self._ring_all()
+
+    def _ring_all(self) -> None:
+        for bell in (*self.bells, self.is_complete):
             ring(bell)
 
 

@@ -11,6 +11,7 @@ the time). All measured by `benchmarks/kernels.py`.
 
 import math
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def read_only(array: NDArray[Any], *, by_columns: bool = False) -> NDArray[Any]:
     by_columns : bool
         Whether a matrix is kept by columns; the result has the same shape all the same.
     """
-    if _is_read_only(array):
+    if is_read_only(array):
         return array
     if not by_columns or array.ndim != 2:
         return _filled(array.shape, array)
@@ -59,10 +60,37 @@ def _filled(shape: tuple[int, ...], values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(view)
 
 
-def _is_read_only(array: NDArray[Any]) -> bool:
+def is_read_only(array: Any) -> bool:
+    """Whether `array` is one that `read_only` has made."""
     if type(array) is not np.ndarray or array.flags.writeable:
         return False
     base: Any = array.base
     while isinstance(base, np.ndarray):
         base = base.base
     return isinstance(base, memoryview) and isinstance(base.obj, _Memory)
+
+
+class Pickled:
+    """What a read-only array is pickled as: once, however many share it, and restored as one that they share."""
+
+    __slots__ = ("__weakref__", "array")
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        array = self.array
+        is_by_columns = array.ndim == 2 and array.strides[0] == array.itemsize < array.strides[1]
+        return _restored, (np.array(array), is_by_columns)
+
+
+_pickled: WeakValueDictionary[int, Pickled] = WeakValueDictionary()  # by the array's id, which lives as long
+
+
+def pickled(array: NDArray[Any]) -> Pickled:
+    """Return the one object that stands for `array` in a pickle."""
+    return _pickled.get(id(array)) or _pickled.setdefault(id(array), Pickled(array))
+
+
+def _restored(array: NDArray[Any], is_by_columns: bool) -> NDArray[Any]:
+    return read_only(array, by_columns=is_by_columns)

@@ -77,8 +77,12 @@ class RecurrentBase(Layer):
         """Return fresh arrays of the initial states; a wrong size or dtype raises."""
         if given is None:
             return [np.zeros(shape, dtype) for _ in self._kind.state_names]
+        names = self._kind.state_names
+        if len(given) != len(names):
+            expected = " and ".join(names)
+            raise ValueError(f"{type(self).__name__}: Expected hx to hold {expected}, got {len(given)} arrays")
         states = [np.array(state, order="C") for state in given]
-        for name, state in zip(self._kind.state_names, states, strict=True):
+        for name, state in zip(names, states, strict=True):
             if state.shape != shape:
                 raise RuntimeError(f"{type(self).__name__}: Expected {name} of shape {shape}, got {state.shape}")
             if state.dtype != dtype:

@@ -1,10 +1,5 @@
-"""`LSTM`: against a textbook loop, against torch's stored numbers, and against itself in threads."""
+"""`LSTM` and `LSTMCell`: against a textbook loop, against torch's stored numbers, and what they refuse."""
 
-import json
-import math
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
@@ -14,62 +9,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from asyncjit import nn
-
-REFERENCES = sorted((Path(__file__).parents[1] / "reference" / "lstm").glob("*.npz"))
-RTOL = {"float32": 1e-5, "float64": 1e-12}
-ATOL = {"float32": 1e-6, "float64": 1e-14}
+from asyncjit.nn.sequence import NUM_ROWS
+from tests.reference import make_recurrent_reference, textbook
+from tests.reference.textbook import assert_close
 
 Array = NDArray[Any]
 
-
-def assert_close(found: Array, expected: Array) -> None:
-    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-    dtype = found.dtype.name
-    np.testing.assert_allclose(found, expected, RTOL[dtype], ATOL[dtype])
+REFERENCES = [file for file in make_recurrent_reference.files() if file[0] == "lstm"]
+CELL_REFERENCES = [file for file in make_recurrent_reference.files() if file[0] == "lstm_cell"]
 
 
-# A textbook loop: one sequence at a time, one gate at a time, in float64 and nothing shared with the package.
+def zeros(*shape: int, dtype: str = "float32") -> Array:
+    return np.zeros(shape, dtype)
 
 
-def textbook_step(weights: dict[str, Array], x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    H = len(h)
-
-    def gate(number: int) -> Array:
-        rows = slice(number * H, (number + 1) * H)
-        total: Array = weights["weight_ih"][rows].dot(x) + weights["weight_hh"][rows].dot(h)
-        if "bias_ih" in weights:
-            total = total + weights["bias_ih"][rows] + weights["bias_hh"][rows]
-        return total
-
-    def sigmoid(a: Array) -> Array:
-        return np.array([1 / (1 + math.exp(-value)) for value in a])
-
-    i, f, g, o = sigmoid(gate(0)), sigmoid(gate(1)), np.tanh(gate(2)), sigmoid(gate(3))
-    c = f * c + i * g
-    return o * np.tanh(c), c
+def textbook_sequence(lstm: nn.LSTM, x: Array, h_0: Array, c_0: Array) -> list[Array]:
+    options: dict[str, Any] = {"num_layers": lstm.num_layers, "bidirectional": lstm.bidirectional}
+    return textbook.sequence(textbook.lstm_step, lstm.state_dict(), x, [h_0, c_0], **options)
 
 
-def textbook_sequence(lstm: nn.LSTM, x: Array, h_0: Array, c_0: Array) -> tuple[Array, Array, Array]:
-    state = {name: array.astype(np.float64) for name, array in lstm.state_dict().items()}
-    h_n, c_n = h_0.astype(np.float64), c_0.astype(np.float64)
-    row = 0
-    x = x.astype(np.float64)
-    for layer in range(lstm.num_layers):
-        outputs = []
-        for suffix in [f"_l{layer}", f"_l{layer}_reverse"][: 1 + lstm.bidirectional]:
-            weights = {name.removesuffix(suffix): array for name, array in state.items() if name.endswith(suffix)}
-            h, c, steps = h_n[row], c_n[row], []
-            for x_t in reversed(x) if suffix.endswith("reverse") else x:
-                h, c = textbook_step(weights, x_t, h, c)
-                steps.append(h)
-            h_n[row], c_n[row] = h, c
-            outputs.append(np.array(steps[::-1] if suffix.endswith("reverse") else steps))
-            row += 1
-        x = np.concatenate(outputs, axis=1)
-    return x, h_n, c_n
-
-
-def widened(lstm: nn.LSTM) -> nn.LSTM:
+def widened(lstm: Any) -> Any:
     """Make the parameters twice as wide, so that gates reach where they saturate."""
     lstm.load_state_dict({name: 2 * array for name, array in lstm.state_dict().items()})
     return lstm
@@ -120,33 +79,27 @@ def test_every_sequence_is_what_the_textbook_loop_makes_of_it(
             assert_close(found, wanted.astype(dtype))
 
 
-@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
-def test_torchs_stored_numbers_come_out(path: Path) -> None:
-    with np.load(path) as file:
-        stored = dict(file)
-    config, x = json.loads(str(stored["config"])), stored["x"]
-    lstm = nn.LSTM(x.shape[-1], stored["parameter.weight_hh_l0"].shape[1], **config, dtype=x.dtype)
-    parameters = {
-        name.removeprefix("parameter."): array for name, array in stored.items() if name.startswith("parameter.")
-    }
+@pytest.mark.parametrize("file", REFERENCES, ids=lambda file: f"{file[1]}-{file[2]}")
+def test_torchs_stored_numbers_come_out(file: tuple[str, str, str]) -> None:
+    config, parameters, arrays = make_recurrent_reference.stored(*file)
+    lstm = nn.LSTM(arrays["x"].shape[-1], parameters["weight_hh_l0"].shape[1], **config, dtype=file[2])
     assert list(lstm.state_dict()) == list(parameters), "torch's names, in torch's order"
     lstm.load_state_dict(parameters)
-    output, (h_n, c_n) = lstm(x, (stored["h_0"], stored["c_0"]) if "h_0" in stored else None)
-    assert_close(output, stored["output"])
-    assert_close(h_n, stored["h_n"])
-    assert_close(c_n, stored["c_n"])
+    output, (h_n, c_n) = lstm(arrays["x"], (arrays["h_0"], arrays["c_0"]) if "h_0" in arrays else None)
+    assert_close(output, arrays["output"])
+    assert_close(h_n, arrays["h_n"])
+    assert_close(c_n, arrays["c_n"])
 
 
 def test_the_stored_numbers_are_all_there() -> None:
-    assert len(REFERENCES) == 18
+    assert (len(REFERENCES), len(CELL_REFERENCES)) == (18, 8)
 
 
 def test_a_sequence_longer_than_one_projection_is_seamless() -> None:
     lstm = widened(nn.LSTM(3, 4, bidirectional=True, dtype=np.float64, rng=0))
-    x = np.random.default_rng(1).standard_normal((2500, 1, 3))
+    x = np.random.default_rng(1).standard_normal((NUM_ROWS + 40, 1, 3))
     output, (h_n, c_n) = lstm(x)
-    zeros = np.zeros((2, 4))
-    expected = textbook_sequence(lstm, x[:, 0], zeros, zeros)
+    expected = textbook_sequence(lstm, x[:, 0], np.zeros((2, 4)), np.zeros((2, 4)))
     for found, wanted in zip((output[:, 0], h_n[:, 0], c_n[:, 0]), expected, strict=True):
         assert_close(found, wanted)
 
@@ -162,23 +115,14 @@ def test_a_sequence_cut_in_two_goes_on_from_the_first_half_s_state() -> None:
     assert_close(c_end, c_n)
 
 
-def test_huge_inputs_saturate_without_a_warning() -> None:
-    lstm = nn.LSTM(2, 3, rng=0)
-    with np.errstate(all="raise", under="ignore"):
-        output, _ = lstm(np.full((3, 1, 2), 1e30, np.float32))
-    assert np.isfinite(output).all()
-
-
 def test_results_share_no_memory_with_inputs_or_with_each_other() -> None:
     lstm = nn.LSTM(4, 4, rng=0)
     x = np.ones((1, 2, 4), np.float32)
     h_0, c_0 = np.ones((1, 2, 4), np.float32), np.ones((1, 2, 4), np.float32)
     output, (h_n, c_n) = lstm(x, (h_0, c_0))
     arrays = [x, h_0, c_0, output, h_n, c_n, *lstm.parameters()]
-    pairs = [(a, b) for a in range(len(arrays)) for b in range(a)]
-    assert not any(np.shares_memory(arrays[a], arrays[b]) for a, b in pairs)
-    assert (h_0 == 1).all()
-    assert (c_0 == 1).all()
+    assert not any(np.shares_memory(a, b) for number, a in enumerate(arrays) for b in arrays[:number])
+    assert (np.array([h_0, c_0]) == 1).all()
 
 
 # Bits
@@ -198,28 +142,9 @@ def test_the_layout_of_the_input_changes_no_bit(N: int) -> None:
 
 
 def test_batch_first_changes_no_bit() -> None:
-    plain, first = nn.LSTM(9, 20, 2, rng=0), nn.LSTM(9, 20, 2, batch_first=True, rng=0)
+    plain, first = (nn.LSTM(9, 20, 2, batch_first=is_first, rng=0) for is_first in (False, True))
     x = np.random.default_rng(1).standard_normal((6, 3, 9)).astype(np.float32)
     np.testing.assert_array_equal(first(x.swapaxes(0, 1))[0].swapaxes(0, 1), plain(x)[0])
-
-
-def test_ten_threads_on_one_module_get_the_bits_of_one() -> None:
-    lstm = nn.LSTM(40, 50, num_layers=2, bidirectional=True, rng=0)
-    rng = np.random.default_rng(1)
-    inputs = [rng.standard_normal((20, 6, 40)).astype(np.float32) for _ in range(10)]
-    expected = [lstm(x) for x in inputs]
-    barrier = threading.Barrier(10)
-
-    def run(x: Array) -> list[tuple[Array, tuple[Array, Array]]]:
-        barrier.wait()
-        return [lstm(x) for _ in range(5)]
-
-    with ThreadPoolExecutor(10) as pool:
-        for (output, (h_n, c_n)), runs in zip(expected, pool.map(run, inputs), strict=True):
-            for found, (h_found, c_found) in runs:
-                np.testing.assert_array_equal(found, output)
-                np.testing.assert_array_equal(h_found, h_n)
-                np.testing.assert_array_equal(c_found, c_n)
 
 
 # Construction
@@ -228,6 +153,7 @@ def test_ten_threads_on_one_module_get_the_bits_of_one() -> None:
 def test_the_call_is_typed_as_forward_is() -> None:
     lstm, x = nn.LSTM(1, 1), zeros(1, 1, 1)
     assert_type(lstm(x), tuple[Array, tuple[Array, Array]])
+    assert_type(nn.LSTMCell(1, 1)(x[0]), tuple[Array, Array])
     assert_type(nn.Linear(1, 1)(x), Array)
 
 
@@ -259,35 +185,39 @@ def test_parameters_have_torchs_shapes_and_bound(dtype: type[np.floating[Any]]) 
 )
 def test_the_text_is_torchs(kwargs: dict[str, Any], text: str) -> None:
     assert repr(nn.LSTM(3, 4, **kwargs)) == text
+    assert repr(nn.LSTMCell(3, 4)) == "LSTMCell(3, 4)"
+    assert repr(nn.LSTMCell(3, 4, bias=False)) == "LSTMCell(3, 4, bias=False)"
 
 
 @pytest.mark.parametrize(
-    ("args", "error", "message"),
+    ("kind", "args", "error", "message"),
     [
-        ((0, 4), ValueError, "input_size must be at least 1, got 0"),
-        ((3, -1), ValueError, "hidden_size must be at least 1, got -1"),
-        ((3, 4, 0), ValueError, "num_layers must be at least 1, got 0"),
-        ((3, 4.0), TypeError, r"hidden_size should be an int, got 4\.0"),
-        ((3, 4, True), TypeError, "num_layers should be an int, got True"),
+        (nn.LSTM, (0, 4), ValueError, "input_size must be at least 1, got 0"),
+        (nn.LSTM, (3, -1), ValueError, "hidden_size must be at least 1, got -1"),
+        (nn.LSTM, (3, 4, 0), ValueError, "num_layers must be at least 1, got 0"),
+        (nn.LSTM, (3, 4.0), TypeError, r"hidden_size should be an int, got 4\.0"),
+        (nn.LSTM, (3, 4, True), TypeError, "num_layers should be an int, got True"),
         # torch's sixth argument is a dropout probability.
-        ((3, 4, 1, True, False, 0.5), TypeError, r"bidirectional should be a bool, got 0\.5"),
+        (nn.LSTM, (3, 4, 1, True, False, 0.5), TypeError, r"bidirectional should be a bool, got 0\.5"),
+        (nn.LSTMCell, (0, 4), ValueError, "input_size must be at least 1, got 0"),
+        (nn.LSTMCell, (3, 4.0), TypeError, r"hidden_size should be an int, got 4\.0"),
+        (nn.LSTMCell, (3, 4, 1), TypeError, "bias should be a bool, got 1"),
     ],
 )
-def test_arguments_that_make_no_layer_are_named(args: tuple[Any, ...], error: type[Exception], message: str) -> None:
+def test_arguments_that_make_no_layer_are_named(
+    kind: Any, args: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
-        nn.LSTM(*args)
+        kind(*args)
 
 
-def test_another_dtype_is_refused() -> None:
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.LSTMCell])
+def test_another_dtype_is_refused(kind: Any) -> None:
     with pytest.raises(TypeError, match="dtype should be float32 or float64, got float16"):
-        nn.LSTM(3, 4, dtype=np.float16)
+        kind(3, 4, dtype=np.float16)
 
 
 # Inputs that do not fit
-
-
-def zeros(*shape: int, dtype: str = "float32") -> Array:
-    return np.zeros(shape, dtype)
 
 
 @pytest.mark.parametrize(
@@ -340,6 +270,92 @@ def test_an_empty_sequence_behind_an_empty_or_full_batch_is_refused() -> None:
     with pytest.raises(RuntimeError, match="Expected sequence length to be larger than 0"):
         lstm(zeros(2, 0, 3))
     assert lstm(zeros(0, 2, 3))[0].shape == (0, 2, 4)
+
+
+@pytest.mark.parametrize("hx", [(zeros(1, 2, 4),), zeros(1, 2, 4)], ids=["tuple", "array"])
+def test_states_that_are_no_pair_are_named(hx: Any) -> None:
+    with pytest.raises(ValueError, match=r"^LSTM: .*h_0 and c_0, got 1 "):
+        nn.LSTM(3, 4)(zeros(2, 2, 3), hx)
+
+
+# LSTMCell
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 40)),
+    N=st.one_of(st.none(), st.integers(0, 4)),
+    bias=st.booleans(),
+    dtype=st.sampled_from(["float32", "float64"]),
+    has_states=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_cell_makes_the_textbooks_step(
+    sizes: tuple[int, int], N: int | None, bias: bool, dtype: str, has_states: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    cell = widened(nn.LSTMCell(*sizes, bias, dtype=dtype, rng=rng))
+    batch = () if N is None else (N,)
+    x, h, c = (rng.standard_normal((size, *batch)).astype(dtype).T for size in (*sizes, sizes[1]))
+    h, c = h * has_states, c * has_states
+    for array in (x, h, c):
+        array.flags.writeable = False
+    found = cell(x, (h, c) if has_states else None)
+    weights = textbook.widened_to_float64(cell.state_dict())
+    assert [(array.shape, array.dtype) for array in found] == [((*batch, sizes[1]), dtype)] * 2
+    for index in np.ndindex(*batch):
+        states = (h[index].astype(float), c[index].astype(float))
+        for array, expected in zip(found, textbook.lstm_step(weights, x[index].astype(float), states), strict=True):
+            assert_close(array[index], expected.astype(dtype))
+
+
+@pytest.mark.parametrize("file", CELL_REFERENCES, ids=lambda file: f"{file[1]}-{file[2]}")
+def test_torchs_stored_numbers_come_out_of_the_cell(file: tuple[str, str, str]) -> None:
+    config, parameters, arrays = make_recurrent_reference.stored(*file)
+    cell = nn.LSTMCell(arrays["x"].shape[-1], parameters["weight_hh"].shape[1], **config, dtype=file[2])
+    assert list(cell.state_dict()) == list(parameters), "torch's names, in torch's order"
+    cell.load_state_dict(parameters)
+    h, c = cell(arrays["x"], (arrays["h_0"], arrays["c_0"]) if "h_0" in arrays else None)
+    assert_close(h, arrays["h_n"])
+    assert_close(c, arrays["c_n"])
+
+
+def test_cells_one_after_the_other_make_the_layers_sequence() -> None:
+    lstm, cell = nn.LSTM(3, 4, dtype=np.float64, rng=0), nn.LSTMCell(3, 4, dtype=np.float64)
+    cell.load_state_dict({name.removesuffix("_l0"): array for name, array in lstm.state_dict().items()})
+    x = np.random.default_rng(1).standard_normal((5, 2, 3))
+    output, (_, c_n) = lstm(x)
+    state = None
+    for x_t, expected in zip(x, output, strict=True):
+        state = cell(x_t, state)
+        assert_close(state[0], expected)
+    assert state is not None
+    assert_close(state[1], c_n[0])
+
+
+def test_a_cells_states_are_neither_kept_nor_changed() -> None:
+    cell, x = nn.LSTMCell(3, 4, rng=0), np.ones((2, 3), np.float32)
+    h, c = np.ones((2, 4), np.float32), np.ones((2, 4), np.float32)
+    first = cell(x, (h, c))
+    assert (np.array([h, c]) == 1).all()
+    arrays = [x, h, c, *first]
+    assert not any(np.shares_memory(a, b) for number, a in enumerate(arrays) for b in arrays[:number])
+    np.testing.assert_array_equal(cell(x, (h, c)), first)
+
+
+@pytest.mark.parametrize(
+    ("x", "hx", "error", "message"),
+    [
+        (zeros(1, 2, 3), None, ValueError, r"Expected input to be 1D or 2D, got 3D instead \(shape \(1, 2, 3\)\)"),
+        (zeros(2, 5), None, RuntimeError, r"Expected 3, got 5 \(shape \(2, 5\)\)"),
+        (zeros(2, 3, dtype="float64"), None, ValueError, r"input dtype \(float64\) .* weight dtype \(float32\)"),
+        (zeros(2, 3), (zeros(4), zeros(2, 4)), RuntimeError, r"Expected h_0 of shape \(2, 4\), got \(4,\)"),
+        (zeros(3), (zeros(4), zeros(1, 4)), RuntimeError, r"Expected c_0 of shape \(4,\), got \(1, 4\)"),
+        (zeros(3), (zeros(4), zeros(4, dtype="float64")), ValueError, r"c_0 dtype \(float64\) .* dtype \(float32\)"),
+    ],
+)
+def test_an_input_that_does_not_fit_the_cell_is_named(x: Array, hx: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^LSTMCell: .*{message}"):
+        nn.LSTMCell(3, 4)(x, hx)
 
 
 # The tutorial's use
