@@ -42,25 +42,37 @@ def together(body: Body, most: int) -> None:
     BaseException
         What the first member raised.
     """
-    if most <= 1 or asyncio._get_running_loop() is not None:
+    if threads_at_hand(most) == 1:
         body(ALONE)
         return
     slot = this_thread()
     fork = slot.fork
     runtime = current_runtime() if fork is None else fork.runtime
-    pool = runtime.pool
     is_script = slot.permit is None
-    if pool.is_inline or not (is_script or slot.permit is pool):
-        body(ALONE)
-        return
     try:
         if is_script:
-            pool.prepare(slot)
-        if not Team(pool, fork, body).run(slot, min(most, runtime.num_threads)):
+            runtime.pool.prepare(slot)
+        if not Team(runtime.pool, fork, body).run(slot, min(most, runtime.num_threads)):
             body(ALONE)
     finally:
         if is_script and slot.blas_generation:
-            pool.unprepare(slot)
+            runtime.pool.unprepare(slot)
+
+
+def threads_at_hand(most: int) -> int:
+    """Return on how many threads a call could run now, this one among them, at most `most`.
+
+    It is a hint, for cuts that no bits depend on: who is free now may not be in a moment.
+    """
+    if most <= 1 or asyncio._get_running_loop() is not None:
+        return 1
+    slot = this_thread()
+    runtime = current_runtime() if slot.fork is None else slot.fork.runtime
+    pool, permit = runtime.pool, slot.permit
+    if pool.is_inline or pool.queued or permit not in (None, pool):
+        return 1
+    num_free = pool.limit - pool.running + (permit is pool)
+    return max(1, min(most, num_free, runtime.num_threads))
 
 
 def parallel_for(fn: Callable[[int, int], object], n: int, *, grain: int | None = None) -> None:

@@ -7,14 +7,13 @@ that NumPy refuses to write to, through this array and every view of it; setting
 of. Arrays that are shared (tied) stay so: one that has such memory already is not copied again.
 """
 
-import copy
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from asyncjit.nn.memory import Pickled, is_read_only, pickled, read_only
+from asyncjit.nn.memory import read_only
 from asyncjit.nn.module import Module
 
 Form = TypeVar("Form")
@@ -45,27 +44,6 @@ class Layer(Module):
         if isinstance(value, np.ndarray) and self._is_parameter(name, value):
             value = read_only(value, by_columns=self._by_columns)
         super().__setattr__(name, value)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self._state()
-        return {name: pickled(value) if is_read_only(value) else value for name, value in state.items()}
-
-    def _state(self) -> dict[str, Any]:
-        # A copy: another thread may keep a form meanwhile.
-        return {name: value for name, value in vars(self).copy().items() if name != "_forms"}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        state = self._state()
-        # What nobody can write to need not be copied, and what is shared stays so.
-        memo |= {id(value): value for value in state.values() if is_read_only(value)}
-        copied = type(self).__new__(type(self))
-        memo[id(self)] = copied
-        copied.__setstate__(copy.deepcopy(state, memo))
-        return copied
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value.array if isinstance(value, Pickled) else value)
 
     def _keep(self, key: str, form: Form) -> Form:
         """Keep what was made of parameters; whoever uses it compares the parameters it was made of with today's."""

@@ -12,6 +12,7 @@ Whether a module is a kernel or a coroutine function has to show on its class, w
 anything is called. So each subclass gets the `__call__` that fits its `forward`, unless it brings its own.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asyncjit.nn.loading import IncompatibleKeys, Place, load_arrays
+from asyncjit.nn.memory import Pickled, is_read_only, pickled
 
 Kind = TypeVar("Kind")
 
@@ -273,6 +275,27 @@ class Module:
         yield name, self
         for child_name, child in self._members(Module):
             yield from child._walk(_join(name, child_name), seen)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self._state()
+        return {name: pickled(value) if is_read_only(value) else value for name, value in state.items()}
+
+    def _state(self) -> dict[str, Any]:
+        # A copy: another thread may keep a form meanwhile.
+        return {name: value for name, value in vars(self).copy().items() if name != "_forms"}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        state = self._state()
+        # What nobody can write to need not be copied, and what is shared stays so.
+        memo |= {id(value): value for value in state.values() if is_read_only(value)}
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__(copy.deepcopy(state, memo))
+        return copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value.array if isinstance(value, Pickled) else value)
 
     def _check_name(self, noun: str, name: str, is_own: bool) -> None:
         if not isinstance(name, str):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asyncjit._core.intraop import parallel_for
+from asyncjit._core.intraop import parallel_for, threads_at_hand
 from asyncjit._core.products import SMALL_LIMIT, packs
 from asyncjit._core.splitting import multiply_by_rows
 from asyncjit.nn.memory import aligned
@@ -32,7 +32,6 @@ MAX_PACKED_ROWS = 64  # measured, like the three below: benchmarks/kernels.py
 PANEL_DEPTH = 256
 PANEL_BYTES = 128  # of a panel's row: 32 float32 or 16 float64
 SPLIT_WORK = 4_000_000  # multiplications worth a thread's coming: some 75 µs
-MAX_SHARES = 32  # chosen: enough for so many threads
 
 
 class Product:
@@ -107,7 +106,9 @@ class Product:
     def _multiply_packed(self, x: Array, y: Array, bias: Array | None) -> None:
         panels = self.panels()
         by_gate = panels.by_gate(y)
-        num_shares = max(1, min(MAX_SHARES, panels.num_panels, len(x) * self.size // SPLIT_WORK))
+        most = min(panels.num_panels, len(x) * self.size // SPLIT_WORK)
+        num_threads = threads_at_hand(most)
+        num_shares = 1 if num_threads == 1 else min(most, 2 * num_threads)  # no bits depend on it: panels are whole
 
         def multiply(start: int, stop: int) -> None:
             columns = panels.share(start, stop, num_shares)

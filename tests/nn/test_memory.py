@@ -110,7 +110,8 @@ def test_a_pickle_restores_memory_that_is_laid_out_and_kept_alike(shape: tuple[i
     assert first is not kept
     np.testing.assert_array_equal(first, kept)
     assert first.dtype == kept.dtype
-    assert first.strides == kept.strides
+    axes = [axis for axis, length in enumerate(shape) if length > 1]  # the stride of any other says nothing
+    assert [first.strides[axis] for axis in axes] == [kept.strides[axis] for axis in axes]
     assert read_only(first) is first, "it is kept itself"
 
 
