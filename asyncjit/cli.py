@@ -87,7 +87,7 @@ def _size(options: argparse.Namespace) -> Size:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Measure the four forms and show them; 1 if their outputs differ."""
+    """Measure all forms and show them; 1 if their outputs differ."""
     size, trace = _size(options), options.output / "parallel.json"
     num_runs = 1 + options.rounds * len(FORMS)
     with asyncjit.Runtime(options.threads) as runtime:

@@ -1,4 +1,4 @@
-"""The demo: four forms of one ensemble, and their measuring."""
+"""The demo: the forms of one ensemble, and their measuring."""
 
 from __future__ import annotations
 
