@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from asyncjit.cpus import (
     UsableCpus,
+    checked_count,
     count_from_environment,
     default_num_interop_threads,
     default_num_threads,
-    checked_count,
     usable_cpus,
 )
 from tests.scripts import check_script
