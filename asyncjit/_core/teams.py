@@ -83,6 +83,20 @@ class Team:
     def run(self, slot: ThreadSlot, most: int) -> bool:
         """Run the body on up to `most` threads, this one among them; False, and nothing is done, if none is free."""
         try:
+            has_run = self._attempt(slot, most)
+        finally:
+            try:
+                self._settle(slot)
+            except BaseException as error:  # Ctrl-C while settling: once more, waiting for nobody, then let it through
+                self.fail(error)
+                self._settle(slot)
+                raise
+        self._raise_error()
+        return has_run
+
+    def _attempt(self, slot: ThreadSlot, most: int) -> bool:
+        # A function of its own: the handlers end in a jump back, and a signal that falls on it would skip a `finally`.
+        try:
             self._take_permits(slot, most - 1)
             if not self.num_unseated:
                 return False
@@ -93,14 +107,6 @@ class Team:
             pass
         except BaseException as error:
             self.fail(error)
-        finally:
-            try:
-                self._settle(slot)
-            except BaseException as error:  # Ctrl-C while settling: once more, waiting for nobody, then let it through
-                self.fail(error)
-                self._settle(slot)
-                raise
-        self._raise_error()
         return True
 
     def _take_permits(self, slot: ThreadSlot, wanted: int) -> None:
