@@ -408,9 +408,10 @@ def test_a_runtime_that_closes_waits_for_the_pieces(four: sync.Runtime) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_child_process_forked_in_a_piece_waits_for_nobody() -> None:
     check_script("""
-        import os, signal, threading
+        import os, signal, threading, warnings
         from asyncjit import sync
         from asyncjit._core.intraop import together
+        warnings.simplefilter("ignore", DeprecationWarning)  # of os.fork beside threads
 
         pids, is_forked = [], threading.Event()
 

@@ -250,9 +250,10 @@ def test_a_runtime_that_closes_is_idle_when_the_script_that_was_the_last_gives_i
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_child_process_has_its_own_permits_and_takes_none_of_its_parents() -> None:
     check_script("""
-        import os, threading
+        import os, threading, warnings
         from asyncjit import parallel_for, sync
         from asyncjit._core.intraop import together
+        warnings.simplefilter("ignore", DeprecationWarning)  # of os.fork beside threads
 
         def meet(size):
             barrier = threading.Barrier(size)
