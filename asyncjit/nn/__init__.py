@@ -20,9 +20,11 @@ memory         where arrays lie: aligned, read-only
 embedding      Embedding
 normalization  LayerNorm; softmax
 convolution    Conv1d
+padding        what Conv1d puts before and behind its input
 dropout        Dropout, the identity
 activations    ReLU, GELU, Softmax and others, as modules
 functional     the same and other functions on plain arrays
+blocks         kernels over blocks of an array
 stacked        Stacked: many small modules of the same shape run as one
 stacked_forms  how it computes, by class of modules
 stacked_steps  the recurrent steps of all modules at once

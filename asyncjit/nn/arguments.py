@@ -5,7 +5,8 @@ product. NumPy's integers and bools are as good as Python's; a bool is no size.
 """
 
 import operator
-from typing import Any, SupportsIndex
+from collections.abc import Sequence
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,6 +20,13 @@ def checked_size(name: str, value: SupportsIndex, minimum: int) -> int:
     if size < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {size}")
     return size
+
+
+def checked_single(name: str, value: SupportsIndex | Sequence[SupportsIndex], minimum: int) -> int:
+    """Return an int that is given as it is, or as the one item of a tuple or list; else as `checked_size`."""
+    if isinstance(value, tuple | list) and len(value) == 1:
+        (value,) = value
+    return checked_size(name, cast(SupportsIndex, value), minimum)
 
 
 def checked_flag(name: str, value: object) -> bool:

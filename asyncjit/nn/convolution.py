@@ -8,22 +8,18 @@ tap takes the input as it is.
 A sample's product does not depend on what else is in the batch: its bits are those it has alone.
 """
 
-import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from asyncjit._core.intraop import parallel_for
-from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
+from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_single, checked_size
 from asyncjit.nn.initial import uniform
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.padding import PADDING_MODES, Size, checked_padding, find_margins, padded
 
 Array = NDArray[Any]
-Size = SupportsIndex | Sequence[SupportsIndex]
-
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 BLOCK = 65_536  # numbers in the columns that are computed at once: chosen; they fit a second-level cache
 MIN_WIDTH = 256  # windows: chosen; in narrower products BLAS is busy with packing the weight
@@ -75,12 +71,14 @@ def conv1d(
     weight = np.asarray(weight)
     if weight.ndim != 3 or 0 in weight.shape:
         raise RuntimeError(f"conv1d: Expected weight to have three axes, none of them empty, got shape {weight.shape}")
-    steps = _Steps(_single("stride", stride, 1), _single("dilation", dilation, 1), checked_size("groups", groups, 1))
+    steps = _Steps(
+        checked_single("stride", stride, 1), checked_single("dilation", dilation, 1), checked_size("groups", groups, 1)
+    )
     if weight.shape[0] % steps.groups:
         raise RuntimeError(f"conv1d: weight of shape {weight.shape} does not divide into {steps.groups} groups")
     x = _checked_input(np.asarray(input), weight, bias, steps.groups)
-    margins = _margins(_checked_padding(padding, steps.stride), weight.shape[2], steps.dilation)
-    y = _convolve(_padded(x, margins, "zeros"), weight, bias, steps)
+    margins = find_margins(checked_padding(padding, steps.stride), weight.shape[2], steps.dilation)
+    y = _convolve(padded(x, margins, "zeros"), weight, bias, steps)
     return y if np.ndim(input) == 3 else y[0]
 
 
@@ -157,10 +155,10 @@ class Conv1d(Layer):
         super().__init__()
         self.in_channels = checked_size("in_channels", in_channels, 1)
         self.out_channels = checked_size("out_channels", out_channels, 1)
-        self.kernel_size = (_single("kernel_size", kernel_size, 1),)
-        self.stride = (_single("stride", stride, 1),)
-        self.padding = _checked_padding(padding, self.stride[0])
-        self.dilation = (_single("dilation", dilation, 1),)
+        self.kernel_size = (checked_single("kernel_size", kernel_size, 1),)
+        self.stride = (checked_single("stride", stride, 1),)
+        self.padding = checked_padding(padding, self.stride[0])
+        self.dilation = (checked_single("dilation", dilation, 1),)
         self.groups = checked_size("groups", groups, 1)
         for name in ("in_channels", "out_channels"):
             if vars(self)[name] % self.groups:
@@ -201,9 +199,9 @@ class Conv1d(Layer):
         """
         x = np.asarray(x)
         samples = _checked_input(x, self.weight, self.bias, self.groups)
-        margins = _margins(self.padding, self.kernel_size[0], self.dilation[0])
+        margins = find_margins(self.padding, self.kernel_size[0], self.dilation[0])
         steps = _Steps(self.stride[0], self.dilation[0], self.groups)
-        y = _convolve(_padded(samples, margins, self.padding_mode), self.weight, self.bias, steps)
+        y = _convolve(padded(samples, margins, self.padding_mode), self.weight, self.bias, steps)
         return y if x.ndim == 3 else y[0]
 
     def extra_repr(self) -> str:
@@ -223,9 +221,9 @@ class _Steps(NamedTuple):
     groups: int
 
 
-def _convolve(padded: Array, weight: Array, bias: Array | None, steps: _Steps) -> Array:
+def _convolve(x: Array, weight: Array, bias: Array | None, steps: _Steps) -> Array:
     """Return (N, C_out, L_out) from a contiguous (N, C, L)."""
-    N, C, L = padded.shape
+    N, C, L = x.shape
     C_out, _, K = weight.shape
     span = steps.dilation * (K - 1) + 1
     if span > L:
@@ -234,14 +232,14 @@ def _convolve(padded: Array, weight: Array, bias: Array | None, steps: _Steps) -
             "greater than actual input size"
         )
     L_out = (L - span) // steps.stride + 1
-    y: Array = np.empty((N, C_out, L_out), padded.dtype)
+    y: Array = np.empty((N, C_out, L_out), x.dtype)
     if N == 0:
         return y
     in_groups = y.reshape(N, steps.groups, C_out // steps.groups, L_out)
     kernels = weight.reshape(steps.groups, C_out // steps.groups, -1)
-    item = padded.itemsize
+    item = x.itemsize
     strides = (C * L * item, L * item, steps.dilation * item, steps.stride * item)
-    windows: Array = np.ndarray((N, C, K, L_out), padded.dtype, padded, strides=strides)
+    windows: Array = np.ndarray((N, C, K, L_out), x.dtype, x, strides=strides)
 
     width = min(L_out, max(MIN_WIDTH, BLOCK // (C * K)))
     num_samples = max(1, BLOCK // (C * K * width))
@@ -265,53 +263,6 @@ def _convolve(padded: Array, weight: Array, bias: Array | None, steps: _Steps) -
     else:
         parallel_for(compute, len(pieces), grain=1)
     return y
-
-
-def _padded(x: Array, margins: tuple[int, int], mode: str) -> Array:
-    """Return `x` (N, C, L) with margins on both sides of its last axis, contiguous."""
-    left, right = margins
-    if left == right == 0:
-        return np.ascontiguousarray(x)
-    N, C, L = x.shape
-    if mode == "zeros":
-        padded: Array = np.zeros((N, C, left + L + right), x.dtype)
-        padded[:, :, left : left + L] = x
-        return padded
-    most = {"reflect": L - 1, "circular": L}.get(mode, math.inf)
-    if L == 0 or max(margins) > most:
-        raise RuntimeError(
-            f"conv1d: padding {margins} is too wide for {mode!r} and an input of length {L} (shape {x.shape})"
-        )
-    places = np.arange(-left, L + right)
-    if mode == "reflect":
-        places = L - 1 - np.abs(L - 1 - np.abs(places))
-    return x.take(places, axis=2, mode="wrap" if mode == "circular" else "clip")
-
-
-def _margins(padding: tuple[int] | str, kernel_size: int, dilation: int) -> tuple[int, int]:
-    """Return how much is put before and behind."""
-    if padding == "same":
-        total = dilation * (kernel_size - 1)
-        return total // 2, total - total // 2
-    width = 0 if isinstance(padding, str) else padding[0]
-    return width, width
-
-
-def _single(name: str, value: Size, minimum: int) -> int:
-    """Return an int that is given as it is, or as the one item of a tuple or list."""
-    if isinstance(value, tuple | list) and len(value) == 1:
-        (value,) = value
-    return checked_size(name, cast(SupportsIndex, value), minimum)
-
-
-def _checked_padding(padding: Size | str, stride: int) -> tuple[int] | str:
-    if not isinstance(padding, str):
-        return (_single("padding", padding, 0),)
-    if padding not in ("same", "valid"):
-        raise ValueError(f"Invalid padding string {padding!r}, should be one of same, valid")
-    if padding == "same" and stride != 1:
-        raise ValueError(f"padding='same' is not supported for strided convolutions, got stride {stride}")
-    return padding
 
 
 def _checked_input(x: Array, weight: Array, bias: Array | None, groups: int) -> Array:

@@ -5,7 +5,7 @@ Plain functions with torch's names, argument order and defaults. They neither ke
 come out as inf and NaN without a warning, as in torch. Operands are made contiguous first, because NumPy's loops for
 strided arrays may round differently: a view gives the bits of its copy.
 
-Here are the elementwise functions, in blocks that fit the cache and that free threads share (`run_in_blocks`); the
+Here are the elementwise functions, in blocks that fit the cache and that free threads share (`blocks`); the
 others stand beside their layers.
 """
 
@@ -15,19 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asyncjit.nn.blocks import BLOCK, Kernel, check_floating, floating, run_in_blocks
 from asyncjit.nn.convolution import conv1d
 from asyncjit.nn.dropout import dropout
 from asyncjit.nn.embedding import embedding
-from asyncjit.nn.normalization import (
-    BLOCK,
-    Kernel,
-    check_floating,
-    floating,
-    layer_norm,
-    log_softmax,
-    run_in_blocks,
-    softmax,
-)
+from asyncjit.nn.normalization import layer_norm, log_softmax, softmax
 
 __all__ = [
     "conv1d",

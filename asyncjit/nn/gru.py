@@ -120,16 +120,12 @@ class GRU(Recurrent):
 
 
 class GRUCell(Cell):
-    """One step of a GRU; the equations are those of `GRU`.
+    """One step of a GRU; equations, arguments and errors are those of `GRU`.
 
     Parameters
     ----------
-    input_size, hidden_size : int
-    bias : bool, default True
-    dtype : float32 or float64, default float32
-        Of the parameters, and of the arrays that the module takes and returns.
-    rng : numpy.random.Generator or int, optional
-        Draws the initial parameters, uniform in ±1/sqrt(hidden_size); fresh entropy if not given.
+    input_size, hidden_size, bias, dtype, rng
+        As `GRU` takes them.
 
     Attributes
     ----------
@@ -137,13 +133,6 @@ class GRUCell(Cell):
     weight_hh : ndarray of shape (3·H, H)
     bias_ih, bias_hh : ndarray of shape (3·H,)
         Not there without `bias`.
-
-    Raises
-    ------
-    TypeError
-        If a size is no int, `bias` no bool, or `dtype` another.
-    ValueError
-        If a size is not positive.
 
     References
     ----------

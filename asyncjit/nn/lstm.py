@@ -107,8 +107,10 @@ class LSTM(Recurrent):
 
         Raises
         ------
+        TypeError
+            If `hx` is a number or an array without axes.
         ValueError
-            If `x` has neither two nor three axes, or a dtype is not the module's.
+            If `x` has neither two nor three axes, `hx` does not hold two arrays, or a dtype is not the module's.
         RuntimeError
             If a size does not fit, or the sequence is empty.
         """
@@ -117,16 +119,12 @@ class LSTM(Recurrent):
 
 
 class LSTMCell(Cell):
-    """One step of an LSTM; the equations are those of `LSTM`.
+    """One step of an LSTM; equations, arguments and errors are those of `LSTM`.
 
     Parameters
     ----------
-    input_size, hidden_size : int
-    bias : bool, default True
-    dtype : float32 or float64, default float32
-        Of the parameters, and of the arrays that the module takes and returns.
-    rng : numpy.random.Generator or int, optional
-        Draws the initial parameters, uniform in ±1/sqrt(hidden_size); fresh entropy if not given.
+    input_size, hidden_size, bias, dtype, rng
+        As `LSTM` takes them.
 
     Attributes
     ----------
@@ -134,13 +132,6 @@ class LSTMCell(Cell):
     weight_hh : ndarray of shape (4·H, H)
     bias_ih, bias_hh : ndarray of shape (4·H,)
         Not there without `bias`.
-
-    Raises
-    ------
-    TypeError
-        If a size is no int, `bias` no bool, or `dtype` another.
-    ValueError
-        If a size is not positive.
 
     References
     ----------
@@ -180,8 +171,10 @@ class LSTMCell(Cell):
 
         Raises
         ------
+        TypeError
+            If `hx` is a number or an array without axes.
         ValueError
-            If `x` has neither one nor two axes, or a dtype is not the module's.
+            If `x` has neither one nor two axes, `hx` does not hold two arrays, or a dtype is not the module's.
         RuntimeError
             If a size does not fit.
         """

@@ -1,30 +1,22 @@
 """`LayerNorm` and `layer_norm`, `softmax` and `log_softmax`: what is computed from all numbers of a row at once.
 
 The mean is taken off before the squares are summed: the formula of one pass would lose all digits of rows that lie far
-from zero. Rows are computed in blocks that fit the cache; each number is made of one row, so neither the blocks nor
-who runs them shows in the bits.
+from zero. Rows are computed in blocks (`blocks`).
 """
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from asyncjit._core.intraop import parallel_for
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
+from asyncjit.nn.blocks import BLOCK, Kernel, check_floating, floating, run_in_blocks
 from asyncjit.nn.layer import Layer
 
 Array = NDArray[Any]
-
-Kernel = Callable[[Array, Array], object]  # computes its second argument from its first
-
-BLOCK = 65_536  # elements: chosen; with a workspace or two they fit a second-level cache
-SPLIT_SIZE = 4 * BLOCK  # elements: chosen; some 150 µs of an exponential, below which help comes too late
-
-_FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def softmax(input: ArrayLike, dim: int | None = None, *, dtype: DTypeLike | None = None) -> Array:
@@ -229,35 +221,6 @@ class LayerNorm(Layer):
         """Return the constructor's arguments, as torch shows them."""
         affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         return f"{self.normalized_shape}, eps={self.eps}, {affine}"
-
-
-def run_in_blocks(kernel: Kernel, x: Array, out: Array, grain: int) -> None:
-    """Run `kernel` on all of `x`, or where that is large on `grain` items of its first axis at a time."""
-
-    def block(start: int, stop: int) -> None:
-        with np.errstate(all="ignore"):
-            kernel(x[start:stop], out[start:stop])
-
-    if x.size < SPLIT_SIZE:
-        block(0, len(x))
-    else:
-        parallel_for(block, len(x), grain=grain)
-
-
-def floating(name: str, input: ArrayLike) -> Array:
-    """Return `input` as a contiguous array of float32 or float64."""
-    x = np.asarray(input, order="C")
-    check_floating(name, x)
-    return x
-
-
-def check_floating(name: str, x: Array) -> None:
-    """Raise NotImplementedError, as torch does, if `x` is not of float32 or float64."""
-    if x.dtype not in _FLOATING:
-        raise NotImplementedError(
-            f"{name}: not implemented for {x.dtype}, only for float32 and float64 (convert the input with "
-            "x.astype(np.float32))"
-        )
 
 
 def _along(name: str, kernel: Kernel, input: ArrayLike, dim: int | None, dtype: DTypeLike | None) -> Array:

@@ -74,13 +74,18 @@ class RecurrentBase(Layer):
             )
 
     def _initial_states(self, given: Sequence[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[Array]:
-        """Return fresh arrays of the initial states; a wrong size or dtype raises."""
+        """Return fresh arrays of the initial states; a wrong number, size or dtype raises."""
         if given is None:
             return [np.zeros(shape, dtype) for _ in self._kind.state_names]
         names = self._kind.state_names
-        if len(given) != len(names):
-            expected = " and ".join(names)
-            raise ValueError(f"{type(self).__name__}: Expected hx to hold {expected}, got {len(given)} arrays")
+        expected = " and ".join(names)
+        try:
+            num_given = len(given)
+        except TypeError:  # a number, an array without axes
+            text = f"{type(self).__name__}: Expected hx to be a tuple of {expected}, got {given!r}"
+            raise TypeError(text) from None
+        if num_given != len(names):
+            raise ValueError(f"{type(self).__name__}: Expected hx to hold {expected}, got {num_given} arrays")
         states = [np.array(state, order="C") for state in given]
         for name, state in zip(names, states, strict=True):
             if state.shape != shape:

@@ -92,9 +92,10 @@ class _StackedRecurrent:
         states = [np.zeros((self._num_modules, *shape), dtype) for _ in range(num_states)]
         if given is None:
             return states
-        if any(own is None for own in given):
-            raise MisfitError
-        arrays = [list(map(np.asarray, own if num_states > 1 else (own,))) for own in given]
+        try:
+            arrays = [list(map(np.asarray, own if num_states > 1 else (own,))) for own in given]
+        except TypeError:  # None, a number: not several states
+            raise MisfitError from None
         if any(len(own) != num_states for own in arrays):
             raise MisfitError
         if any(array.shape != shape or array.dtype != dtype for own in arrays for array in own):

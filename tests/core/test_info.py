@@ -8,15 +8,13 @@ import pytest
 from asyncjit._core.blas import Library
 from asyncjit._core.info import VARIABLES, describe
 from asyncjit.cpus import UsableCpus
+from tests.core.libraries import NUMPYS
 
-HELD = Library(
-    user_api="blas",
-    internal_api="openblas",
+HELD = replace(
+    NUMPYS,
     version="0.3.30",
-    threading_layer="pthreads",
     architecture="Haswell",
     filepath="/usr/lib/libopenblas.so.0",
-    num_threads=1,
     held_at=1,
     holder="asyncjit, for 2 open runtimes",
 )

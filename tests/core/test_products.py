@@ -13,24 +13,16 @@ from asyncjit import nn
 from asyncjit._core import products
 from asyncjit._core.blas import Library
 from asyncjit._core.products import describe_products, has_small_kernel, knows_small, numpy_blas, packs
+from tests.core.libraries import NUMPYS
 
-OWN = Library(
-    user_api="blas",
-    internal_api="openblas",
-    version="0.3.31",
-    threading_layer="pthreads",
-    architecture="SkylakeX",
-    filepath="/opt/lib/python/site-packages/numpy.libs/libscipy_openblas64_-56d6093b.so",
-    num_threads=1,
-    held_at=None,
-    holder=None,
-)
 SCIPYS = replace(
-    OWN, filepath="/opt/lib/python/site-packages/scipy.libs/libscipy_openblas-68440149.so", version="0.3.29"
+    NUMPYS, filepath="/opt/lib/python/site-packages/scipy.libs/libscipy_openblas-68440149.so", version="0.3.29"
 )
-SYSTEMS = replace(OWN, filepath="/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblasp-r0.3.20.so", version="0.3.20")
-OPENMP = replace(OWN, user_api="openmp", internal_api="openmp", filepath="/opt/numpy.libs/libgomp.so.1")
-OTHER = replace(OWN, architecture="Haswell")
+SYSTEMS = replace(
+    NUMPYS, filepath="/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblasp-r0.3.20.so", version="0.3.20"
+)
+OPENMP = replace(NUMPYS, user_api="openmp", internal_api="openmp", filepath="/opt/numpy.libs/libgomp.so.1")
+OTHER = replace(NUMPYS, architecture="Haswell")
 
 
 class Found:
@@ -62,29 +54,29 @@ def find(monkeypatch: pytest.MonkeyPatch, *libraries: Library) -> None:
 
 @pytest.mark.parametrize("architecture", ["SkylakeX", "Cooperlake", "SapphireRapids"])
 def test_an_openblas_for_avx_512_has_it(architecture: str) -> None:
-    assert knows_small(replace(OWN, architecture=architecture))
+    assert knows_small(replace(NUMPYS, architecture=architecture))
 
 
 @pytest.mark.parametrize("architecture", ["Haswell", "Zen", "Nehalem", "neoversev1", "Prescott", "skylakex", "", None])
 def test_an_openblas_for_another_cpu_has_none(architecture: str | None) -> None:
-    assert not knows_small(replace(OWN, architecture=architecture))
+    assert not knows_small(replace(NUMPYS, architecture=architecture))
 
 
 @pytest.mark.parametrize("internal_api", ["mkl", "blis", "flexiblas", "accelerate"])
 def test_another_blas_has_none(internal_api: str) -> None:
-    assert not knows_small(replace(OWN, internal_api=internal_api))
+    assert not knows_small(replace(NUMPYS, internal_api=internal_api))
 
 
 @pytest.mark.parametrize("version", ["0.3.17", "0.3.31", "0.3.33.112", "0.4", "0.4.0", "1.0.0", "0.10.0"])
 def test_it_is_there_from_0_3_17_on(version: str) -> None:
-    assert knows_small(replace(OWN, version=version))
+    assert knows_small(replace(NUMPYS, version=version))
 
 
 @pytest.mark.parametrize(
     "version", ["0.3.16", "0.3.9", "0.2.20", "0.3", "0", "", None, "0.3.x", "0.3.20dev", "unknown"]
 )
 def test_a_version_before_it_or_that_cannot_be_read_has_none(version: str | None) -> None:
-    assert not knows_small(replace(OWN, version=version))
+    assert not knows_small(replace(NUMPYS, version=version))
 
 
 # -- which BLAS NumPy calls
@@ -95,13 +87,13 @@ def test_a_version_before_it_or_that_cannot_be_read_has_none(version: str | None
     [
         ([], None),
         ([OPENMP], None),
-        ([OWN], OWN),
+        ([NUMPYS], NUMPYS),
         ([SYSTEMS], SYSTEMS),
         ([OPENMP, SYSTEMS], SYSTEMS),
-        ([SCIPYS, OWN], OWN),
-        ([OWN, SYSTEMS, SCIPYS, OPENMP], OWN),
+        ([SCIPYS, NUMPYS], NUMPYS),
+        ([NUMPYS, SYSTEMS, SCIPYS, OPENMP], NUMPYS),
         ([SCIPYS, SYSTEMS], None),
-        ([OWN, replace(OWN, filepath="/other/numpy.libs/libopenblas.so")], None),
+        ([NUMPYS, replace(NUMPYS, filepath="/other/numpy.libs/libopenblas.so")], None),
     ],
 )
 def test_numpys_blas_is_the_one_beside_numpy_or_the_only_one(
@@ -119,12 +111,12 @@ def test_numpys_blas_is_the_one_beside_numpy_or_the_only_one(
     ],
 )
 def test_a_blas_that_came_with_numpy_lies_in_a_folder_of_its(filepath: str) -> None:
-    own = replace(OWN, filepath=filepath)
+    own = replace(NUMPYS, filepath=filepath)
     assert numpy_blas([SYSTEMS, own]) is own
 
 
 def test_a_folder_farther_up_that_is_called_numpy_says_nothing() -> None:
-    far = replace(OWN, filepath="/home/numpy/lib/x86_64/libs/libopenblas.so")
+    far = replace(NUMPYS, filepath="/home/numpy/lib/x86_64/libs/libopenblas.so")
     assert numpy_blas([far, SYSTEMS]) is None
 
 
@@ -133,7 +125,7 @@ def test_a_folder_farther_up_that_is_called_numpy_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("libraries", "is_packed"),
-    [([OWN], True), ([SCIPYS, OWN], True), ([OTHER], False), ([], False), ([SCIPYS, SYSTEMS], False)],
+    [([NUMPYS], True), ([SCIPYS, NUMPYS], True), ([OTHER], False), ([], False), ([SCIPYS, SYSTEMS], False)],
 )
 def test_by_itself_weights_are_packed_where_the_kernel_is_known_to_be(
     monkeypatch: pytest.MonkeyPatch, libraries: list[Library], is_packed: bool
@@ -143,13 +135,13 @@ def test_by_itself_weights_are_packed_where_the_kernel_is_known_to_be(
 
 
 def test_what_was_found_stays_for_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    find(monkeypatch, OWN)
+    find(monkeypatch, NUMPYS)
     assert packs()
     find(monkeypatch, OTHER)
     assert packs()
 
 
-@pytest.mark.parametrize("library", [OWN, OTHER])
+@pytest.mark.parametrize("library", [NUMPYS, OTHER])
 def test_a_form_that_is_chosen_is_used_whatever_the_blas(monkeypatch: pytest.MonkeyPatch, library: Library) -> None:
     find(monkeypatch, library)
     nn.set_product_form("packed")
@@ -157,7 +149,7 @@ def test_a_form_that_is_chosen_is_used_whatever_the_blas(monkeypatch: pytest.Mon
     nn.set_product_form("plain")
     assert not packs()
     nn.set_product_form("auto")
-    assert packs() is (library is OWN)
+    assert packs() is (library is NUMPYS)
 
 
 # -- the setting
@@ -210,9 +202,9 @@ PANELS, PLAIN = "panels where they win, by shape", "plain products"
 @pytest.mark.parametrize(
     ("library", "form", "rule", "found"),
     [
-        (OWN, "auto", PANELS, "openblas 0.3.31 SkylakeX, which has a"),
+        (NUMPYS, "auto", PANELS, "openblas 0.3.31 SkylakeX, which has a"),
         (OTHER, "auto", PLAIN, "openblas 0.3.31 Haswell, which has no known"),
-        (OWN, "plain", PLAIN, "openblas 0.3.31 SkylakeX, which has a"),
+        (NUMPYS, "plain", PLAIN, "openblas 0.3.31 SkylakeX, which has a"),
         (None, "packed", PANELS, "an unknown BLAS, which has no known"),
     ],
 )

@@ -12,9 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.examples.loading import EXAMPLES
 from tests.support import optional
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name: str, *arguments: str, folder: Path) -> str:

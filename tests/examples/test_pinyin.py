@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import pickle
@@ -16,20 +15,16 @@ from typing import Any
 import pytest
 
 from asyncjit import sync
+from tests.examples.loading import EXAMPLES, load_example
 from tests.support import optional
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "pinyin.py"
+EXAMPLE = EXAMPLES / "pinyin.py"
 
 
 @pytest.fixture(scope="module")
 def pinyin() -> ModuleType:
     optional("g2pM")
-    spec = importlib.util.spec_from_file_location("pinyin_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example(EXAMPLE)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +162,7 @@ def test_a_pickle_that_names_anything_but_arrays_is_refused(pinyin: ModuleType) 
 
 def test_the_example_prints_its_sentences_and_tells_of_a_missing_file(tmp_path: Path, pinyin: ModuleType) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(EXAMPLE.parents[1]), "PYTHONIOENCODING": "utf-8"}
+        environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "PYTHONIOENCODING": "utf-8"}
         command = [sys.executable, str(EXAMPLE), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=50, env=environment, check=False)
 

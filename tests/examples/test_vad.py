@@ -16,10 +16,11 @@ import pytest
 from numpy.typing import NDArray
 
 from asyncjit import nn, sync
+from tests.examples.loading import EXAMPLES, load_example
 from tests.support import is_ci, optional
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "vad.py"
+ROOT = EXAMPLES.parent
+EXAMPLE = EXAMPLES / "vad.py"
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +38,7 @@ def weights() -> Path:
 
 @pytest.fixture(scope="module")
 def vad() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("vad_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example(EXAMPLE)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from asyncjit import sync
 from asyncjit.nn.convolution import Conv1d, conv1d
+from tests.nn.stored import assert_as_stored
+from tests.nn.test_padding import NUMPY_MODES
 from tests.reference.make_layers_reference import cases
 
 RTOL = {"float32": 1e-5, "float64": 1e-12}
@@ -17,19 +19,10 @@ ATOL = {"float32": 1e-5, "float64": 1e-13}
 
 Array = NDArray[Any]
 
-NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-
 
 @pytest.mark.parametrize(("config", "stored"), cases("convolution"))
 def test_outputs_are_torchs(config: dict[str, Any], stored: dict[str, Array]) -> None:
-    text = config.pop("repr")
-    dtype = stored["x"].dtype.name
-    layer = Conv1d(**config, dtype=dtype)
-    layer.load_state_dict({name: stored[f"parameter.{name}"] for name in layer.state_dict()})
-    found = layer(stored["x"])
-    assert repr(layer) == text
-    assert (found.shape, found.dtype.name) == (stored["y"].shape, dtype)
-    np.testing.assert_allclose(found, stored["y"], RTOL[dtype], ATOL[dtype])
+    assert_as_stored(Conv1d, config, stored, RTOL, ATOL)
 
 
 def textbook(x: Array, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int) -> Array:
@@ -218,22 +211,6 @@ def test_arguments_that_make_no_layer_are_named(
 def test_an_input_that_does_not_fit_is_shown(shape: tuple[int, ...], dtype: str, message: str) -> None:
     with pytest.raises(RuntimeError, match=f"^conv1d: .*{message}"):
         Conv1d(4, 3, 3)(np.zeros(shape, dtype))
-
-
-@pytest.mark.parametrize(("mode", "padding"), [("reflect", 9), ("circular", 10)])
-def test_padding_takes_no_more_than_there_is(mode: str, padding: int) -> None:
-    x = np.zeros((2, 4, 9), np.float32)
-    Conv1d(4, 3, 3, padding=padding - 1, padding_mode=mode)(x)
-    message = rf"padding \({padding}, {padding}\) is too wide for '{mode}' and an input of length 9"
-    with pytest.raises(RuntimeError, match=message):
-        Conv1d(4, 3, 3, padding=padding, padding_mode=mode)(x)
-
-
-@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_nothing_is_padded_with_nothing(mode: str) -> None:
-    with pytest.raises(RuntimeError, match=r"is too wide for .* an input of length 0"):
-        Conv1d(4, 3, 3, padding=2, padding_mode=mode)(np.zeros((2, 4, 0), np.float32))
-    assert Conv1d(4, 3, 3, padding=2, padding_mode=mode)(np.zeros((0, 4, 9), np.float32)).shape == (0, 3, 11)
 
 
 @pytest.mark.parametrize(

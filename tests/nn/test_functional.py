@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from asyncjit import sync
 from asyncjit.nn import functional
-from asyncjit.nn.normalization import BLOCK
+from asyncjit.nn.blocks import BLOCK
 from tests.reference.make_layers_reference import cases
 
 RTOL = {"float32": 1e-5, "float64": 1e-12}

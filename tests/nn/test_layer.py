@@ -13,23 +13,16 @@ import pytest
 from numpy.typing import NDArray
 
 from asyncjit import nn
-from asyncjit._core.products import get_product_form, set_product_form
+from asyncjit._core.products import set_product_form
 from asyncjit.nn.layer import Layer
 from asyncjit.nn.packing import Panels
+
+pytestmark = pytest.mark.usefixtures("packed")
 
 Array = NDArray[Any]
 
 SIZE = 160
 BATCH = 14  # with SIZE, more than 10⁶ multiplications for three gates or four
-
-
-@pytest.fixture(autouse=True)
-def packed() -> Iterator[None]:
-    """Take panels where the rule for shapes says so, whatever BLAS this machine has."""
-    before = get_product_form()
-    set_product_form("packed")
-    yield
-    set_product_form(before)
 
 
 def linear(seed: int = 0, dtype: str = "float32") -> nn.Linear:

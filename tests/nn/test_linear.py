@@ -1,6 +1,5 @@
 """`Linear`: the product with the weights, for any leading axes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from asyncjit import nn
 from asyncjit._core import splitting
-from asyncjit._core.products import Form, get_product_form, set_product_form
+from asyncjit._core.products import Form, set_product_form
 from asyncjit.nn import packing
 from tests.nn.test_packing import assert_same_bits_everywhere, in_layout, textbook
 from tests.reference.textbook import assert_close
@@ -61,15 +60,6 @@ def test_more_axes_give_the_bits_of_the_same_rows_in_two() -> None:
 
 
 # The forms of the product
-
-
-@pytest.fixture
-def packed() -> Iterator[None]:
-    """Take panels where the rule for shapes says so, whatever BLAS this machine has."""
-    before = get_product_form()
-    set_product_form("packed")
-    yield
-    set_product_form(before)
 
 
 def is_packed(layer: nn.Linear) -> bool:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from asyncjit import sync
 from asyncjit.nn import functional
-from asyncjit.nn.normalization import BLOCK, LayerNorm, layer_norm, log_softmax, softmax
+from asyncjit.nn.blocks import BLOCK
+from asyncjit.nn.normalization import LayerNorm, layer_norm, log_softmax, softmax
+from tests.nn.stored import assert_as_stored
 from tests.reference.make_layers_reference import cases
 
 RTOL = {"float32": 1e-5, "float64": 1e-12}
@@ -114,14 +116,7 @@ def test_softmax_converts_first_if_told_to() -> None:
 
 @pytest.mark.parametrize(("config", "stored"), cases("normalization"))
 def test_layer_norm_is_torchs(config: dict[str, Any], stored: dict[str, Array]) -> None:
-    text = config.pop("repr")
-    dtype = stored["x"].dtype.name
-    layer = LayerNorm(**config, dtype=dtype)
-    layer.load_state_dict({name: stored[f"parameter.{name}"] for name in layer.state_dict()})
-    found = layer(stored["x"])
-    assert repr(layer) == text
-    assert (found.shape, found.dtype.name) == (stored["y"].shape, dtype)
-    np.testing.assert_allclose(found, stored["y"], RTOL[dtype], ATOL[dtype])
+    assert_as_stored(LayerNorm, config, stored, RTOL, ATOL)
 
 
 def textbook_layer_norm(row: list[float], eps: float) -> Array:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -16,22 +16,15 @@ from numpy.typing import NDArray
 import asyncjit
 from asyncjit import sync
 from asyncjit._core import intraop, splitting
-from asyncjit._core.products import Form, get_product_form, set_product_form
+from asyncjit._core.products import Form, set_product_form
 from asyncjit.nn import packing
 from asyncjit.nn.packing import Multiplier, Panels, Product
 from tests.at_rest import all_threads_busy, when_idle
 from tests.reference.textbook import assert_close
 
+pytestmark = pytest.mark.usefixtures("packed")
+
 Array = NDArray[Any]
-
-
-@pytest.fixture(autouse=True)
-def packed() -> Iterator[None]:
-    """Take panels where the rule for shapes says so, whatever BLAS this machine has."""
-    before = get_product_form()
-    set_product_form("packed")
-    yield
-    set_product_form(before)
 
 
 def drawn(*shape: int, dtype: str = "float32", seed: int = 0) -> Array:

@@ -5,7 +5,7 @@ Small arrays are led each way by constants that are made small; some runs take t
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import asyncjit
 from asyncjit import nn, sync
 from asyncjit._core import intraop, splitting
-from asyncjit._core.products import Form, get_product_form, set_product_form
+from asyncjit._core.products import Form, set_product_form
 from asyncjit._core.teams import Member
 from asyncjit.nn import packing, recurrent, sequence
 from tests.at_rest import all_threads_busy, when_idle
@@ -27,20 +27,13 @@ from tests.nn.test_packing import assert_same_bits_everywhere
 from tests.reference import textbook
 from tests.reference.textbook import assert_close
 
+pytestmark = pytest.mark.usefixtures("packed")
+
 Array = NDArray[Any]
 
 # What decides on the way that a sequence is run: the work from which on threads take turns, and share the steps.
 NEVER = math.inf
 WAYS: dict[str, tuple[float, float]] = {"alone": (NEVER, NEVER), "turns": (1, NEVER), "shared": (1, 1)}
-
-
-@pytest.fixture(autouse=True)
-def packed() -> Iterator[None]:
-    """Take panels where the rule for shapes says so, whatever BLAS this machine has."""
-    before = get_product_form()
-    set_product_form("packed")
-    yield
-    set_product_form(before)
 
 
 def lead(

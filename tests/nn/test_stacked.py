@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from asyncjit import nn
 from asyncjit.nn import activations, stacked_forms, stacked_steps
 from asyncjit.nn.stacked import Stacked
-from tests.nn.test_stacked_forms import assert_same, bits, mlp, zeros
+from tests.nn.states import zeros
+from tests.nn.test_stacked_forms import assert_same, bits, mlp
 
 Array = NDArray[Any]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asyncjit import nn
 from asyncjit.nn import activations, stacked_forms, stacked_steps
 from asyncjit.nn.stacked import Stacked
+from tests.nn.states import widened, zeros
 
 REFERENCES = sorted(
     path for kind in ("lstm", "gru") for path in (Path(__file__).parents[1] / "reference" / kind).glob("*.npz")
@@ -40,16 +41,6 @@ def assert_same(found: Any, expected: Any) -> None:
 
 def bits(value: Any) -> Any:
     return [bits(item) for item in value] if isinstance(value, tuple | list) else value.tobytes()
-
-
-def widened(module: nn.Module) -> Any:
-    """Make the parameters twice as wide, so that gates reach where they saturate."""
-    module.load_state_dict({name: 2 * array for name, array in module.state_dict().items()})
-    return module
-
-
-def zeros(*shape: int, dtype: str = "float32") -> Array:
-    return np.zeros(shape, dtype)
 
 
 def mlp(seed: int) -> nn.Sequential:
@@ -279,6 +270,8 @@ def lstms() -> list[nn.Module]:
         (lstms(), (zeros(2, 1, 3), (zeros(1, 1, 4), zeros(1, 2, 4)))),
         (lstms(), (zeros(2, 1, 3), (zeros(1, 1, 4), zeros(1, 1, 4, dtype="float64")))),
         (lstms(), (zeros(2, 1, 3), (zeros(1, 1, 4),))),
+        (lstms(), (zeros(2, 1, 3), np.float32(1))),
+        (lstms(), (zeros(2, 1, 3), np.zeros(()))),
         ([nn.GRU(3, 4), nn.GRU(3, 4)], (zeros(2, 3), zeros(1, 1, 4))),
         ([nn.Linear(3, 4), nn.Linear(3, 4)], (zeros(2, 2),)),
         ([nn.Linear(3, 4), nn.Linear(3, 4)], (zeros(2, 3, dtype="float64"),)),

@@ -15,9 +15,18 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+import pytest
+
 import asyncjit._core
+from asyncjit._core.context import lock
 
 CORE = str(Path(asyncjit._core.__file__).parent)
+
+Hit = tuple[str, int, str]  # file, line and function of a point
+
+traced_by_nothing_else = pytest.mark.skipif(
+    sys.gettrace() is not None, reason="the injector needs the trace function for itself"
+)
 
 
 def _checks_signals(opname: str) -> bool:
@@ -34,7 +43,7 @@ class Injector:
     """Raises KeyboardInterrupt at the `at`-th signal point of the core's code in this thread; `hit` tells where."""
 
     def __init__(self, at: int) -> None:
-        self.hit: tuple[str, int, str] | None = None
+        self.hit: Hit | None = None
         self._at = at
         self._count = 0
         self._ended_call: set[FrameType] = set()
@@ -71,3 +80,28 @@ class Injector:
         if self._count == self._at:
             self.hit = (Path(frame.f_code.co_filename).name, frame.f_lineno, frame.f_code.co_name)
             raise KeyboardInterrupt
+
+
+def interrupt_everywhere(interrupt: Callable[[int], Hit | None], least: int, most_missed: int = 1) -> None:
+    """Interrupt a scenario at each of its points in turn; the core's lock is free afterwards.
+
+    Parameters
+    ----------
+    interrupt : callable
+        Runs the scenario with Ctrl-C at the point of the given number, from 1 on, and checks that all is whole; returns
+        the point, or None if the run had no such point.
+    least : int
+        How many points are to be hit.
+    most_missed : int
+        How many numbers may hit none in all before the loop ends; more than one where the number of points is chance.
+    """
+    interrupt(10**9)  # on 3.12 the first traced run sees no opcodes
+    num_hits = num_missed = at = 0
+    while num_missed < most_missed:
+        at += 1
+        is_hit = interrupt(at) is not None
+        num_hits += is_hit
+        num_missed += not is_hit
+    assert num_hits >= least
+    assert lock.acquire(timeout=30)
+    lock.release()

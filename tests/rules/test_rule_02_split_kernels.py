@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from asyncjit import fork, parallel_for, sync
-from asyncjit._core.context import lock, this_thread
+from asyncjit._core.context import this_thread
 from asyncjit._core.intraop import together
 from asyncjit._core.teams import Member
 from asyncjit.errors import DeadlineExceeded, ForkCancelled
 from asyncjit.testing import ManualClock
 from tests.at_rest import PATIENCE_S, all_threads_busy, assert_at_rest, until
-from tests.rules.injector import Injector
+from tests.rules.injector import Hit, Injector, interrupt_everywhere, traced_by_nothing_else
 from tests.rules.places import HighWater, in_place, in_thread, in_threads
 from tests.scripts import check_script
 
@@ -308,7 +308,7 @@ def meeting() -> None:
     together(body, 2)
 
 
-def interrupt(scenario: Callable[[], None], at: int) -> tuple[str, int, str] | None:
+def interrupt(scenario: Callable[[], None], at: int) -> Hit | None:
     """Run `scenario` with Ctrl-C at its `at`-th point and check that all is whole; return the point, or None."""
     with sync.Runtime(2, 2, blas_threads=None) as runtime:
         injector = Injector(at)
@@ -326,17 +326,9 @@ def interrupt(scenario: Callable[[], None], at: int) -> tuple[str, int, str] | N
     [(loop, 60), (loop_of_few_threads, 80), (loop_that_fails, 60), (meeting, 40)],
     ids=lambda value: getattr(value, "__name__", None),
 )
-@pytest.mark.skipif(sys.gettrace() is not None, reason="the injector needs the trace function for itself")
+@traced_by_nothing_else
 def test_ctrl_c_at_every_signal_point_leaves_every_permit_in_its_place(
     scenario: Callable[[], None], least: int
 ) -> None:
-    interrupt(scenario, 10**9)  # on 3.12 the first traced run sees no opcodes
-    num_hits = num_missed = at = 0
-    while num_missed < 5:  # how many blocks the main thread takes is chance
-        at += 1
-        is_hit = interrupt(scenario, at) is not None
-        num_hits += is_hit
-        num_missed += not is_hit
-    assert num_hits >= least
-    assert lock.acquire(timeout=30)
-    lock.release()
+    most_missed = 5  # how many blocks the main thread takes is chance
+    interrupt_everywhere(partial(interrupt, scenario), least, most_missed)

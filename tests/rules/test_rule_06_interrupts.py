@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from asyncjit import sync
 from asyncjit._core.context import lock, this_thread
 from asyncjit.errors import ForkCancelled
 from tests.at_rest import until
-from tests.rules.injector import Injector
+from tests.rules.injector import Hit, Injector, interrupt_everywhere, traced_by_nothing_else
 
 
 @dataclass
@@ -104,7 +105,7 @@ def woken_when_asleep(scene: Scene) -> Iterator[None]:
         thread.join()
 
 
-def interrupt(scenario: Scenario, at: int) -> tuple[str, int, str] | None:
+def interrupt(scenario: Scenario, at: int) -> Hit | None:
     """Run `scenario` with Ctrl-C at its `at`-th point and check that all is whole; return the point, or None."""
     with sync.Runtime(1) as runtime:
         keep_asleep(runtime)
@@ -133,15 +134,9 @@ def interrupt(scenario: Scenario, at: int) -> tuple[str, int, str] | None:
     [(in_place, 30), (nested_in_place, 60), (blocked_script, 30), (blocked_in_place, 60)],
     ids=lambda value: getattr(value, "__name__", None),
 )
-@pytest.mark.skipif(sys.gettrace() is not None, reason="the injector needs the trace function for itself")
+@traced_by_nothing_else
 def test_ctrl_c_at_every_signal_point_leaves_everything_whole(scenario: Scenario, least: int) -> None:
-    interrupt(scenario, 10**9)  # on 3.12 the first traced run sees no opcodes
-    hits: list[tuple[str, int, str]] = []
-    while (hit := interrupt(scenario, len(hits) + 1)) is not None:
-        hits.append(hit)
-    assert len(hits) >= least
-    assert lock.acquire(timeout=30)
-    lock.release()
+    interrupt_everywhere(partial(interrupt, scenario), least)
 
 
 def test_no_section_under_the_lock_contains_a_loop() -> None:
