@@ -11,7 +11,9 @@
         ├── DeadlockError
         ├── RuntimeClosed
         ├── InvalidStateError
-        └── CallbackError
+        ├── CallbackError
+        ├── ScriptError
+        └── TraceError
 
 An error raised inside a fork is none of these: it surfaces as itself, with its own type and traceback.
 """
@@ -29,6 +31,8 @@ __all__ = [
     "InvalidStateError",
     "Overloaded",
     "RuntimeClosed",
+    "ScriptError",
+    "TraceError",
     "WaitOnEventLoopError",
 ]
 
@@ -70,3 +74,11 @@ class InvalidStateError(AsyncJitError, RuntimeError):
 
 class CallbackError(AsyncJitError, RuntimeError):
     """A callback given to `Future.then` raised; `__cause__` is what it raised."""
+
+
+class ScriptError(AsyncJitError, RuntimeError):
+    """A function can't be scripted as it stands; its message names the file, the line and what to write instead."""
+
+
+class TraceError(AsyncJitError, RuntimeError):
+    """A function can't be traced, or a graph not run on these inputs; its message names the place and the way out."""

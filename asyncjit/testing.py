@@ -14,6 +14,8 @@ from __future__ import annotations
 import heapq
 import random
 import threading
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -38,7 +40,7 @@ class ManualClock:
 
     def __init__(self, start_s: float = 0.0) -> None:
         self._now_s = start_s
-        self._sleepers: list[tuple[float, int, threading.Lock]] = []
+        self._sleepers: list[tuple[float, int, Callable[[], object]]] = []
         self._lock = threading.Lock()  # guards both
         self._count = 0
 
@@ -61,16 +63,22 @@ class ManualClock:
             self._now_s += seconds
             while self._sleepers and self._sleepers[0][0] <= self._now_s:
                 due.append(heapq.heappop(self._sleepers)[2])
-        for bell in due:
-            ring(bell)
+        for callback in due:
+            callback()
+
+    def call_at(self, deadline: float, callback: Callable[[], object]) -> None:
+        """Have `callback` called when the clock is moved to `deadline`; now, if it is there."""
+        with self._lock:
+            is_due = self._now_s >= deadline
+            if not is_due:
+                self._count += 1
+                heapq.heappush(self._sleepers, (deadline, self._count, callback))
+        if is_due:
+            callback()
 
     def sleep_until(self, bell: threading.Lock, deadline: float) -> None:
         """Sleep on `bell` until it rings, or until the clock is moved to `deadline`; the runtime's waits call this."""
-        with self._lock:
-            if self._now_s >= deadline:
-                return
-            self._count += 1
-            heapq.heappush(self._sleepers, (deadline, self._count, bell))
+        self.call_at(deadline, partial(ring, bell))
         bell.acquire()
 
 

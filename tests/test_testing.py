@@ -120,3 +120,33 @@ def test_advancing_the_clock_wakes_a_wait_that_sleeps_towards_its_deadline() -> 
 def test_a_clock_is_not_moved_back() -> None:
     with pytest.raises(ValueError, match=r"advance\(-1\)"):
         ManualClock().advance(-1)
+
+
+def test_a_clock_calls_back_once_when_it_is_moved_so_far_in_the_order_of_the_times() -> None:
+    clock = ManualClock(10.0)
+    called: list[str] = []
+    clock.call_at(12.0, lambda: called.append("second"))
+    clock.call_at(11.0, lambda: called.append("first"))
+    clock.call_at(12.0, lambda: called.append("third"))
+    clock.advance(0.5)
+    assert called == []
+    clock.advance(1.5)
+    assert called == ["first", "second", "third"]
+    clock.advance(5.0)
+    assert len(called) == 3
+
+
+def test_a_clock_calls_at_once_what_is_due() -> None:
+    clock = ManualClock(10.0)
+    called: list[int] = []
+    clock.call_at(10.0, lambda: called.append(1))
+    assert called == [1]
+
+
+def test_what_a_clock_calls_may_use_the_clock() -> None:
+    clock = ManualClock()
+    called: list[float] = []
+    clock.call_at(1.0, lambda: clock.call_at(2.0, lambda: called.append(clock())))
+    clock.advance(1.5)
+    clock.advance(1.0)
+    assert called == [2.5]

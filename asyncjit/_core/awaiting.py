@@ -66,7 +66,7 @@ def call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any,
     return _call(fn, args, kwargs, loop, sys._getframe(1))
 
 
-async def _call(fn: Any, args: Any, kwargs: Any, loop: asyncio.AbstractEventLoop, frame: Any) -> Any:
+async def _call(fn: Any, args: Any, kwargs: Any, loop: asyncio.AbstractEventLoop | None, frame: Any) -> Any:
     future = start(fn, args, kwargs, here(loop), frame)
     del fn, args, kwargs, frame
     return await future
@@ -155,7 +155,9 @@ def in_flight(value: int | None) -> int:
     return checked_count(value, "max_in_flight")
 
 
-async def _map(fn: Any, iterables: Any, bound: int, loop: asyncio.AbstractEventLoop, frame: Any) -> AsyncIterator[Any]:
+async def _map(
+    fn: Any, iterables: Any, bound: int, loop: asyncio.AbstractEventLoop | None, frame: Any
+) -> AsyncIterator[Any]:
     flying: deque[Future[Any]] = deque()
     try:
         for args in zip(*iterables, strict=False):

@@ -39,7 +39,7 @@ def wait(fut: Future[T], timeout: float | None = None) -> T:
     if asyncio._get_running_loop() is not None or "trio" in sys.modules:
         refuse_loop("sync.wait(fut)", "await asyncjit.wait(fut)")
     if type(fut) is not Future:
-        checked(fut)
+        return checked(fut).result(timeout)  # type: ignore[no-any-return]
     if fut._state < FINISHED:
         block(fut, timeout)
     if fut._state == FINISHED:

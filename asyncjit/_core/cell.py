@@ -128,15 +128,18 @@ class Cell:
 
     def _settle(self, state: int, value: Any) -> bool:
         """Complete the cell and tell its waiters; False if it was complete already."""
-        with lock:
-            if self._state >= FINISHED:
-                return False
-            self._state = state
-            self._content = value
+        is_ours = False
         try:
+            with lock:
+                if self._state >= FINISHED:
+                    return False
+                is_ours = True
+                self._state = state
+                self._content = value
             self._notify()
-        except BaseException:  # Ctrl-C between two waiters: all must be told before it goes on
-            self._notify()
+        except BaseException:  # Ctrl-C before a waiter was told, or between two: all must be before it goes on
+            if is_ours:
+                self._notify()
             raise
         return True
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from asyncio import Task
+    from types import FrameType
 
 lock = threading.RLock()
 
@@ -62,6 +63,22 @@ class Instrument:
         """Note that the body of `fork` has ended, or will never start."""
 
 
+class Handler:
+    """Takes what code does into its own hands, as a tracer does; without one, each look costs one check.
+
+    It comes with a scope's environment, so that it handles what is done in that scope and below. Its futures are done
+    from the beginning, and of a class of its own, whose `_outcome` tells it of each wait.
+    """
+
+    def fork(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Any:
+        """Return the future of a call that is to be forked; `frame` is the place to name."""
+        raise NotImplementedError
+
+    def called(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what calling a `Module`, or a function of `nn.functional`, gives."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What a scope hands down: one immutable record, shared by all forks made in the same place."""
@@ -69,6 +86,7 @@ class Environment:
     deadline: float | None = None  #: in seconds of the runtime's clock
     inbox: Any = None  #: of the loop at the root of this context (`loops.Inbox`)
     instruments: tuple[Instrument, ...] = ()
+    handler: Handler | None = None
 
 
 ROOT = Environment()
@@ -217,6 +235,7 @@ class ThreadSlot:
         "inbox",
         "lender",
         "loan",
+        "next",
         "num_awaiting",
         "permit",
         "pool",
@@ -227,6 +246,7 @@ class ThreadSlot:
         self.permit: Any = None  #: the pool whose permit this thread holds
         self.fork: Any = None  #: the kernel that it runs
         self.ending: Any = None  #: the kernel whose end it is telling to those concerned
+        self.next: Any = None  #: the fork that it claimed, or may go on with, when this one has left it
         self.depth = 0  #: how many kernels it runs in place, one inside the other
         self.pool: Any = None  #: the pool whose own thread this is
         self.executor: Any = None  #: the executor whose thread stands for a pool thread that waits for it
@@ -261,3 +281,9 @@ def new_slot() -> ThreadSlot:
 
 
 current: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("asyncjit_scope", default=None)
+
+
+def current_handler() -> Handler | None:
+    """Return what handles the calling code's forks, if anything but the runtime does."""
+    scope = current.get()
+    return None if scope is None else scope.env.handler

@@ -1,12 +1,10 @@
-"""`fork` and what is made of it alone: `call`, `wait`, `check_cancelled`."""
+"""`fork`, and `start` behind every door that forks; `check_cancelled`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import sys
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar, overload
@@ -14,11 +12,13 @@ from typing import Any, ParamSpec, TypeVar, overload
 from numpy import ufunc
 
 from asyncjit._core import hosting
-from asyncjit._core.context import ROOT, Process, Scope, current, lock, this_thread
+from asyncjit._core.context import ROOT, Process, Scope, current, lock
 from asyncjit._core.forks import Fork
 from asyncjit._core.future import Future
 from asyncjit._core.process import current_runtime
+from asyncjit._core.shipping import Shipped
 from asyncjit._core.splitting import NumpyFunction, Split, splits
+from asyncjit._core.stepping import ScriptBody, script_of
 from asyncjit._core.tasks import here
 from asyncjit._core.waiting import refuse_cancelled
 from asyncjit.errors import Overloaded
@@ -41,27 +41,46 @@ def start(
         raise TypeError(
             f"fork needs something to call, got {fn!r} of type {type(fn).__name__}: fork(fn, *args, **kwargs)"
         )
+    env = ROOT if scope is None else scope.env
+    if env.handler is not None:
+        return env.handler.fork(fn, args, kwargs, frame)  # type: ignore[no-any-return]
     runtime = Process.runtime if scope is None else scope.runtime
     if runtime is None:
         runtime = current_runtime()
-    pool, most = runtime.pool, None
     if not runtime.is_plain:
         runtime.refuse_closed(scope)
-        most = runtime.max_queued
-        if runtime.executor is not None and not is_async_callable(fn):
-            fn = Shipped(runtime.executor, fn)
-    if type(fn) is ufunc or type(fn) is NumpyFunction:
-        is_async = False
+    is_async = False
+    if runtime.executor is None and (type(fn) is ufunc or type(fn) is NumpyFunction):
         if splits(fn, args):
             fn = Split(fn)
-    else:
-        is_async = is_async_callable(fn)
-    fork = Fork(scope, runtime, ROOT if scope is None else scope.env, fn, args, kwargs, frame)
+    elif is_async_callable(fn):
+        is_async = True
+    elif type(fn) is not FunctionType:
+        fn = _body_of(fn, runtime)
+    elif runtime.executor is not None:
+        fn = Shipped(runtime.executor, fn)
+    fork = Fork(scope, runtime, env, fn, args, kwargs, frame)
     future: Future[Any] = fork.future
     if is_async:
         fork.is_async = True
     if runtime.instruments:
         fork.instruments += tuple(i for i in runtime.instruments if i not in fork.instruments)
+    _launch(fork, scope, runtime)
+    return future
+
+
+def _body_of(fn: Any, runtime: Any) -> Any:
+    """Return what a pool thread calls for a kernel that is no plain function."""
+    steps = None if runtime.inline else script_of(fn)  # where there are no threads, it runs whole in its waiter's
+    if steps is not None:
+        return ScriptBody(fn, steps)
+    return fn if runtime.executor is None else Shipped(runtime.executor, fn)
+
+
+def _launch(fork: Fork, scope: Scope | None, runtime: Any) -> None:
+    """Put a new fork into the tree and the queue, or send it to its loop."""
+    pool, is_async = fork.pool, fork.is_async
+    most = None if runtime.is_plain else runtime.max_queued
     cause, is_counted = None, False
     try:
         if fork.instruments:
@@ -73,7 +92,7 @@ def start(
             is_counted = True
             pool.forked += 1
             if is_async:
-                pool.coroutines.add(fork)
+                pool.suspended[fork] = None
             else:
                 pool.queued += 1
             if scope is not None:
@@ -95,7 +114,6 @@ def start(
         else:
             fork.refuse()
         raise
-    return future
 
 
 @overload
@@ -153,38 +171,6 @@ def is_async_callable(fn: Any) -> bool:
         return is_async_callable(fn.func)
     call = getattr(kind, "__call__", None)  # noqa: B004  # not whether it is callable: what it calls
     return type(call) is FunctionType and bool(call.__code__.co_flags & _CO_COROUTINE)
-
-
-class Shipped:
-    """A kernel whose body runs in the runtime's executor; its pool thread waits for it there.
-
-    A thread of the executor stands for the pool thread meanwhile: it has the context, and lends the permit in its
-    waits. Another process has neither.
-    """
-
-    def __init__(self, executor: Executor, fn: Callable[..., Any]) -> None:
-        self.executor = executor
-        self.func = fn  # as functools.partial calls it, so that the fork bears its name
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Run the body there, unless the calling thread is the executor's already."""
-        if not isinstance(self.executor, ThreadPoolExecutor):
-            return self.executor.submit(self.func, *args, **kwargs).result()
-        here = this_thread()
-        if here.executor is self.executor:
-            return self.func(*args, **kwargs)
-        stand_in = partial(self._stand_in, here.fork, partial(self.func, *args, **kwargs))
-        return self.executor.submit(contextvars.copy_context().run, stand_in).result()
-
-    def _stand_in(self, fork: Fork, body: Callable[[], Any]) -> Any:
-        slot = this_thread()
-        slot.executor, slot.fork, slot.permit = self.executor, fork, fork.pool
-        fork.pool.prepare(slot)
-        try:
-            return body()
-        finally:
-            slot.executor = slot.fork = slot.permit = None
-            fork.pool.unprepare(slot)
 
 
 def check_cancelled() -> None:

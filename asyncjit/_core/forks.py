@@ -22,7 +22,7 @@ from typing import Any
 
 from numpy import ufunc
 
-from asyncjit._core import hosting
+from asyncjit._core import driving, hosting
 from asyncjit._core.blas import blas
 from asyncjit._core.cell import CANCELLED, FINISHED, PENDING, RUNNING
 from asyncjit._core.cheap import COSTS
@@ -30,6 +30,7 @@ from asyncjit._core.context import Environment, Scope, ThreadSlot, current, lock
 from asyncjit._core.future import Future
 from asyncjit._core.loops import Inbox
 from asyncjit._core.nodes import STALE, Node, name_of
+from asyncjit._core.stepping import ScriptBody
 from asyncjit.errors import DeadlineExceeded, ForkCancelled
 
 MAX_DEPTH = 32  # specified by the design: in-place runs nest at most so deep, then block; 245 met the recursion limit
@@ -163,17 +164,36 @@ class Fork(Node):
             else:
                 value = context.run(_enter, self, fn, args, kwargs)  # type: ignore[union-attr]
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and slot.pool is None and _is_main_thread():
-                interrupt, state, value = error, CANCELLED, ForkCancelled
-            else:
-                state, value = self.outcome_of(error)
-        if self.instruments:
-            for instrument in self.instruments:
-                instrument.strand_ended(self)
+            state, value, interrupt = self.caught(error, slot)
         if type(value) is CoroutineType:
-            self._become_coroutine(slot, outer, before, value, context)  # type: ignore[arg-type]
+            args = kwargs = None  # the coroutine has them, and lets them go
+            go_on = driving.begin if type(fn) is ScriptBody else Fork._become_coroutine
+            go_on(self, slot, outer, before, value, context)  # type: ignore[arg-type]
+        elif self.instruments or interrupt is not None:
+            self.conclude(slot, future, outer, before, state, value, interrupt)
         else:
             self.finish(slot, future, outer, before, state, value)
+
+    def caught(self, error: BaseException, slot: ThreadSlot) -> tuple[int, Any, BaseException | None]:
+        """Return the state and content of a body that raised, and the interrupt that is to go on."""
+        if isinstance(error, KeyboardInterrupt) and slot.pool is None and _is_main_thread():
+            return CANCELLED, ForkCancelled, error
+        return *self.outcome_of(error), None
+
+    def conclude(
+        self,
+        slot: ThreadSlot,
+        future: Future[Any],
+        outer: Fork | None,
+        before: Any,
+        state: int,
+        value: Any,
+        interrupt: BaseException | None,
+    ) -> None:
+        """Finish a body that has ended, and let Ctrl-C go on."""
+        for instrument in self.instruments:
+            instrument.strand_ended(self)
+        self.finish(slot, future, outer, before, state, value)
         if interrupt is not None:
             try:
                 raise interrupt
@@ -244,12 +264,14 @@ class Fork(Node):
         self, slot: ThreadSlot, outer: Fork | None, before: Any, coroutine: Any, context: contextvars.Context
     ) -> None:
         """Go on as a coroutine fork: the kernel's thread is free, the future stays unfinished."""
+        for instrument in self.instruments:
+            instrument.strand_ended(self)
         pool = self.pool
         with lock:
             self.is_async = True
             self.coroutine = coroutine
             self.context = context
-            pool.coroutines.add(self)
+            pool.suspended[self] = None
             slot.fork = outer
             if slot.depth:
                 slot.depth -= 1

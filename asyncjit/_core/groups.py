@@ -206,8 +206,9 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         self._raise(scope, error)
 
     async def __aenter__(self) -> fork_group:
-        self._enter(here(require_loop("enter `async with asyncjit.fork_group()`", "with asyncjit.sync.fork_group()")))
-        self._scope.host = asyncio.current_task()  # type: ignore[union-attr]
+        loop = require_loop("enter `async with asyncjit.fork_group()`", "with asyncjit.sync.fork_group()")
+        self._enter(here(loop))
+        self._scope.host = asyncio.current_task(loop) if loop is not None else None  # type: ignore[union-attr]
         return self
 
     async def __aexit__(

@@ -124,7 +124,7 @@ def _settle(fork: Any, future: Any, state: int, value: Any) -> None:
 def leave(fork: Any) -> None:
     """Forget a coroutine fork whose body has ended, or will never start."""
     with lock:
-        fork.pool.coroutines.discard(fork)
+        fork.pool.suspended.pop(fork, None)
     task, fork.task, fork.coroutine = fork.task, None, None
     if task is not None:
         inbox = inbox_of(task.get_loop()) if asyncio._get_running_loop() is task.get_loop() else fork.env.inbox

@@ -45,7 +45,7 @@ class Node(Scope):
     kwargs: Any
     context: contextvars.Context | None
     is_async: bool  #: it is, or has become, a coroutine fork
-    coroutine: Any  #: that is driven, once it is
+    coroutine: Any  #: that is driven, once it is; the `Suspension` of a scripted one that waits
     name: str | None  #: once the function is gone
     code: CodeType  #: of the code that forked it
     instruction: int  #: in that code
@@ -161,7 +161,7 @@ class Node(Scope):
             if state >= FINISHED:
                 return False
             self.cause = self.cause or cause
-            is_hosted = state == RUNNING and self.coroutine is not None
+            is_hosted = state == RUNNING and self.is_async and self.coroutine is not None
             if not is_hosted:
                 future._state = CANCELLED
                 future._content = cause

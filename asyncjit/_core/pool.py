@@ -18,6 +18,7 @@ from collections.abc import Callable
 from sys import modules
 from typing import Any
 
+from asyncjit._core import driving
 from asyncjit._core.blas import blas
 from asyncjit._core.cell import FINISHED, PENDING, RUNNING, Cell, new_bell, ring
 from asyncjit._core.context import ThreadSlot, all_slots, lock, this_thread
@@ -37,11 +38,12 @@ class Pool(Permits):
         super().__init__(limit)
         self.forked = 0
         self.num_threads = 0
-        self.coroutines: set[Fork] = set()  #: coroutine forks whose body has not ended
+        self.suspended: dict[Fork, None] = {}  #: coroutine forks whose body has not ended; scripted ones that wait
         self.is_closed = False
         self.blas_threads = blas_threads  #: to how many threads BLAS is held; None leaves it alone
         self.has_wished = blas_threads is None  #: and whether it has told so
         self.queue: deque[Fork] = deque()  #: of forks; those that were claimed elsewhere or cancelled are passed over
+        self.ready: deque[Fork] = deque()  #: scripted forks that can go on
         self.seats: deque[Any] = deque()  #: of teams (`teams.py`) that wait for threads to come
         self.pick: Callable[[], Fork] | None = None  #: takes the next entry, where that is not the oldest
         self._parked: list[ThreadSlot] = []
@@ -122,12 +124,17 @@ class Pool(Permits):
             if slot.searching:
                 slot.searching = False
                 self.searching -= 1
-            if slot.permit is self and self.running > self.limit:  # the excess, or a lowered limit, is paid here
-                slot.permit = None
-                self.running -= 1
-            seat = self._take_seat(slot) if self.seats else None
-            can_claim = seat is None and (slot.permit is self or self.running < self.limit)
-            fork = self._claim(slot) if can_claim else None
+            seat, fork = None, slot.next
+            if fork is not None:
+                self._take_next(slot)
+            else:
+                if slot.permit is self and self.running > self.limit:  # the excess, or a lowered limit, is paid here
+                    slot.permit = None
+                    self.running -= 1
+                if self.seats:
+                    seat = self._take_seat(slot)
+                if seat is None and (slot.permit is self or self.running < self.limit):
+                    fork = self._claim(slot)
         if seat is not None:
             self.prepare(slot)
             seat.serve(slot)
@@ -136,21 +143,38 @@ class Pool(Permits):
             return self._park(slot)
         if not self.has_wished or slot.blas_generation != blas.generation or len(modules) != blas.num_modules:
             self.prepare(slot)
-        fork.execute(slot, fork.future, None, self)
+        if fork.coroutine is None:
+            fork.execute(slot, fork.future, None, self)
+        else:
+            driving.go_on(fork, slot)
+        if len(self.queue) > STALE:  # of kernels that scripted forks claimed
+            self.sweep()
         return True
 
+    def _take_next(self, slot: ThreadSlot) -> None:
+        """Go on with the fork that waits for this thread: at once, whatever the count. Under the lock."""
+        slot.fork, slot.next = slot.next, None
+        if slot.permit is not self:
+            self.running += 1
+            slot.permit = self
+
     def _claim(self, slot: ThreadSlot) -> Fork | None:
-        """Claim the first kernel that nobody claimed or cancelled, with a permit. Under the lock."""
+        """Claim a fork that can go on, or the first kernel nobody took or cancelled, with a permit. Under the lock."""
+        fork = self.ready.popleft() if self.ready else self._first_pending()
+        if fork is not None:
+            self.queued -= 1
+            if slot.permit is not self:
+                self.running += 1
+                slot.permit = self
+            slot.fork = fork
+        return fork
+
+    def _first_pending(self) -> Fork | None:
         while self.queue:
             fork = self.queue.popleft() if self.pick is None else self.pick()
             future = fork.future
             if future is not None and future._state == PENDING:
                 future._state = RUNNING
-                self.queued -= 1
-                if slot.permit is not self:
-                    self.running += 1
-                    slot.permit = self
-                slot.fork = fork
                 return fork
         return None
 
@@ -233,8 +257,8 @@ class Pool(Permits):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no kernel is queued, running or blocked and no coroutine fork is unfinished."""
-        return not (self.queued or self.running or self.blocked or self.coroutines)
+        """Whether no kernel is queued, running or blocked and none is suspended."""
+        return not (self.queued or self.running or self.blocked or self.suspended)
 
     def when_idle(self, cell: Cell) -> None:
         """Settle `cell` when the pool is idle, or now if it is."""

@@ -32,9 +32,9 @@ class Statistics:
     """A snapshot of a runtime's counts. At rest, `forked == finished + failed + cancelled`."""
 
     running: int  #: threads that execute kernels
-    queued: int  #: kernels that have not started
+    queued: int  #: kernels that have not started, and scripted ones that can go on
     blocked: int  #: threads that gave their permit back to wait
-    suspended: int  #: coroutine forks whose body has not ended
+    suspended: int  #: coroutine forks whose body has not ended, and scripted ones that wait
     threads: int  #: pool threads
     spares: int  #: pool threads beyond the limit
     excess: int  #: kernels that run above the limit
@@ -153,7 +153,7 @@ class Runtime:
                 running=pool.running,
                 queued=pool.queued,
                 blocked=pool.blocked,
-                suspended=len(pool.coroutines),
+                suspended=len(pool.suspended),
                 threads=pool.num_threads,
                 spares=max(0, pool.num_threads - pool.limit),
                 excess=pool.excess,
@@ -245,7 +245,7 @@ class Runtime:
         is_inside = is_inside_machinery()  # others would wait for us, and we for them
         idle = self._begin_close(cancel)
         if self.inline:
-            for fork in (*self.pool.pending(), *self.pool.coroutines):
+            for fork in (*self.pool.pending(), *self.pool.suspended):
                 fork.run_in_place(this_thread())
         if not is_inside:
             with contextlib.suppress(TimeoutError):
@@ -293,7 +293,7 @@ class Runtime:
 
     def _unfinished(self) -> list[Any]:
         with lock:
-            return [*self.pool.pending(), *self.pool.started(), *self.pool.coroutines]
+            return [*self.pool.pending(), *self.pool.started(), *self.pool.suspended]
 
     def refuse_closed(self, scope: Scope | None) -> None:
         """Raise if nothing may be forked here any more; what drains may still fork."""

@@ -14,7 +14,7 @@ from asyncjit._core.cell import FINISHED, Cell
 from asyncjit._core.context import Scope, ThreadSlot, lock, this_thread
 from asyncjit._core.loops import Inbox, inbox_of
 from asyncjit._core.permits import Permits
-from asyncjit._core.tasks import here, require_loop
+from asyncjit._core.tasks import here, raise_no_loop
 from asyncjit._core.waiting import clock_of, deadline_of, give_up, refuse_cancelled, refuse_deadlock
 
 
@@ -49,7 +49,9 @@ class SuspendedTask:
 
 def suspend(cell: Cell) -> Generator[Any, None, None]:
     """Await in this task until `cell` is done."""
-    loop = asyncio._get_running_loop() or require_loop(f"await {cell._describe()}", "asyncjit.sync.wait(fut)")
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        raise_no_loop(f"await {cell._describe()}", "asyncjit.sync.wait(fut)")
     scope = here(loop)
     slot = this_thread()
     source = cell._source

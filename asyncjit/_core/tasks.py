@@ -11,9 +11,9 @@ import asyncio
 import contextvars
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
-from asyncjit._core.context import ROOT, Scope, current
+from asyncjit._core.context import ROOT, Scope, current, current_handler
 from asyncjit._core.loops import inbox_of, trio_runs_here
 from asyncjit.errors import ForkCancelled, WaitOnEventLoopError
 
@@ -64,11 +64,16 @@ def _scope_of_task(task: asyncio.Task[Any], above: Scope | None, loop: asyncio.A
     return scope
 
 
-def require_loop(what: str, blocking: str) -> asyncio.AbstractEventLoop:
-    """Return the running asyncio loop, or raise what to do where there is none."""
+def require_loop(what: str, blocking: str) -> asyncio.AbstractEventLoop | None:
+    """Return the running asyncio loop, or raise what to do where there is none; a handler needs none."""
     loop = asyncio._get_running_loop()
-    if loop is not None:
-        return loop
+    if loop is None and current_handler() is None:
+        raise_no_loop(what, blocking)
+    return loop
+
+
+def raise_no_loop(what: str, blocking: str) -> NoReturn:
+    """Raise what to do where no asyncio loop runs."""
     if trio_runs_here():
         raise RuntimeError(
             f"cannot {what}: a trio loop runs here, and asyncjit awaits on asyncio. Run the program with "

@@ -216,26 +216,26 @@ def refuse_cancelled(scope: Scope | None) -> None:
 
 def refuse_deadlock(cell: Cell, owner: Any) -> None:
     """Raise if the fork `owner`, which is about to wait for `cell`, would wait for itself."""
-    chain = _chain_to(owner, cell, {id(None)})
-    if chain is not None:
-        names = " waits for ".join(link.describe() for link in (owner, *chain))
-        raise DeadlockError(f"{names}: nobody can go on; wait for it outside of it")
+    waiters: dict[int, Any] = {id(cell._source): None}  # of each source found, the one that waits for it
+    found: list[Any] = [cell._source]
+    for source in found:  # it grows; chains may be deeper than the stack
+        if source is owner:
+            raise DeadlockError(f"{_told(owner, waiters)}: nobody can go on; wait for it outside of it")
+        targets = (source.waits_for,) if isinstance(source, Scope) else getattr(source, "futures", ())
+        for target in targets:
+            if target is not None and target._source is not None and id(target._source) not in waiters:
+                waiters[id(target._source)] = source
+                found.append(target._source)
 
 
-def _chain_to(owner: Any, cell: Cell | None, seen: set[int]) -> list[Any] | None:
-    """Return what stands between `cell` and `owner`, which it waits for in the end; None if it does not."""
-    source: Any = cell._source if cell is not None else None
-    if id(source) in seen:
-        return None
-    seen.add(id(source))
-    if source is owner:
-        return [source]
-    targets = (source.waits_for,) if isinstance(source, Scope) else getattr(source, "futures", ())
-    for target in targets:
-        chain = _chain_to(owner, target, seen)
-        if chain is not None:
-            return [source, *chain]
-    return None
+def _told(owner: Any, waiters: dict[int, Any]) -> str:
+    """Tell the circle that ends at `owner`: who waits for whom."""
+    names = [owner.describe()]
+    source = waiters[id(owner)]
+    while source is not None:
+        names.append(source.describe())
+        source = waiters[id(source)]
+    return " waits for ".join([owner.describe(), *reversed(names)])
 
 
 class Watched:
