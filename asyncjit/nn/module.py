@@ -8,7 +8,7 @@ register, nothing that `super().__init__()` must prepare, and a module pickles a
   or was given to `register_buffer`; arrays of other dtypes are plain attributes unless registered;
 - lists and dicts are not looked into: use `ModuleList` and `ModuleDict`.
 
-Whether a module is a kernel or a coroutine function has to show on its class, where the runtime looks, before
+Whether a module is a kernel, a coroutine function or scripted has to show on its class, where the runtime looks, before
 anything is called. So each subclass gets the `__call__` that fits its `forward`, unless it brings its own.
 """
 
@@ -20,10 +20,14 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from asyncjit._core.context import current_handler
+from asyncjit._core.stepping import ScriptFunction, script_of
 from asyncjit.nn.loading import IncompatibleKeys, Place, load_arrays
 from asyncjit.nn.memory import Pickled, is_read_only, pickled
 
 Kind = TypeVar("Kind")
+
+_PACKAGE = __name__.rpartition(".")[0] + "."
 
 
 class Module:
@@ -61,17 +65,27 @@ class Module:
     # Defaults on the class: a subclass that forgets super().__init__() has them all the same.
     training: bool = True
     _buffer_names: frozenset[str] = frozenset()
+    _is_operation: ClassVar[bool] = False  # whether it is one node of a traced graph, and not its forward's
     _replaces_parameters: ClassVar[bool] = False  # a new value is set, because what is there can't be written to
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        fitting = _call_async if inspect.iscoroutinefunction(cls.forward) else Module.__call__
-        # Any third is a __call__ that the class or a base of it brought, and stays.
-        if cls.__call__ in (Module.__call__, _call_async) and cls.__call__ is not fitting:
+        if isinstance(cls.forward, ScriptFunction):
+            fitting: Any = _call_scripted
+        else:
+            fitting = _call_async if inspect.iscoroutinefunction(cls.forward) else Module.__call__
+        # Any other is a __call__ that the class or a base of it brought, and stays.
+        if cls.__call__ in (Module.__call__, _call_async, _call_scripted) and cls.__call__ is not fitting:
             cls.__call__ = fitting  # type: ignore[method-assign]
+        if "forward" in vars(cls) and "_shapes" not in vars(cls) and not cls.__module__.startswith(_PACKAGE):
+            cls._shapes = Module._shapes  # type: ignore[method-assign]  # a layer's are not those of another forward
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return `forward(*args, **kwargs)`."""
+        if self._is_operation:
+            handler = current_handler()
+            if handler is not None:
+                return handler.called(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -83,6 +97,10 @@ class Module:
             If the subclass did not.
         """
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+
+    def _shapes(self, *args: Any, **kwargs: Any) -> Any:
+        """Return arrays of the shapes and dtypes that `forward` would return, of any values."""
+        return self.forward(*args, **kwargs)
 
     def add_module(self, name: str, module: "Module | None") -> None:
         """Set `module` as the attribute `name`, which may be any name without a dot.
@@ -309,6 +327,14 @@ class Module:
 async def _call_async(self: Module, /, *args: Any, **kwargs: Any) -> Any:
     """Return what `forward(*args, **kwargs)` gives when awaited."""
     return await self.forward(*args, **kwargs)
+
+
+async def _steps_scripted(self: Module, /, *args: Any, **kwargs: Any) -> Any:
+    steps = script_of(self.forward)  # an instance may have a forward of its own
+    return self.forward(*args, **kwargs) if steps is None else await steps(*args, **kwargs)
+
+
+_call_scripted = ScriptFunction(Module.__call__, _steps_scripted, "")
 
 
 def _join(prefix: str, name: str) -> str:
