@@ -12,6 +12,8 @@ Where things are::
     _core/cell.py       a value that arrives once, and who waits for it
     _core/waiting.py    how a thread waits: block
     _core/suspending.py how a task waits: suspend
+    _core/stepping.py   scripted functions as the core sees them
+    _core/driving.py    how a forked one gives its thread back
     _core/future.py     Future
     _core/cheap.py      which kernels a loop may run itself
     _core/hosting.py    coroutine forks and the tasks that drive them
@@ -20,6 +22,7 @@ Where things are::
     _core/blas.py       BLAS and OpenMP held at one thread
     _core/products.py   which matrix products NumPy's BLAS is good at
     _core/pool.py       the queue and the threads
+    _core/shipping.py   kernels whose bodies run in a runtime's executor
     _core/teams.py      threads that run one kernel's pieces together
     _core/runtime.py    Runtime, closing
     _core/process.py    the current runtime, the default one, exit, os.fork
@@ -31,7 +34,10 @@ Where things are::
     _core/awaiting.py   wait, call, wait_all, as_completed, map: awaiting
     _core/blocking.py   the same, blocking
     _core/groups.py     fork_group, fail_after
+    _core/scripts.py    what the code of a scripted function calls
     cpus.py, errors.py  pure
+    scripting/          script
+    graph/              trace, graphs and what runs and changes them
     nn/, profiler/, testing.py, cli.py
 """
 
@@ -51,6 +57,8 @@ from asyncjit._core.settings import (
     set_num_interop_threads,
     set_num_threads,
 )
+from asyncjit.graph.tracing import trace
+from asyncjit.scripting import script
 
 __version__ = "0.1.0"
 
@@ -73,8 +81,10 @@ __all__ = [
     "map",
     "parallel_for",
     "parallel_info",
+    "script",
     "set_num_interop_threads",
     "set_num_threads",
+    "trace",
     "wait",
     "wait_all",
 ]

@@ -26,6 +26,8 @@ from asyncjit._core.settings import (
     set_num_interop_threads,
     set_num_threads,
 )
+from asyncjit.graph.tracing import trace
+from asyncjit.scripting import script
 
 __all__ = [
     "Future",
@@ -46,8 +48,10 @@ __all__ = [
     "map",
     "parallel_for",
     "parallel_info",
+    "script",
     "set_num_interop_threads",
     "set_num_threads",
+    "trace",
     "wait",
     "wait_all",
 ]

@@ -25,6 +25,7 @@ dropout        Dropout, the identity
 activations    ReLU, GELU, Softmax and others, as modules
 functional     the same and other functions on plain arrays
 blocks         kernels over blocks of an array
+operations     functions that a tracer takes as one operation, and shapes without values
 stacked        Stacked: many small modules of the same shape run as one
 stacked_forms  how it computes, by class of modules
 stacked_steps  the recurrent steps of all modules at once

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from asyncjit.nn import functional
 from asyncjit.nn.arguments import checked_flag
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.operations import by_element
 
 Array = NDArray[Any]
 
@@ -22,6 +23,9 @@ class _Activation(Layer):
 
         def __call__(self, x: ArrayLike) -> Array:
             """Be Module's call, but typed, and a fork of the layer with it."""
+
+    def _shapes(self, x: ArrayLike) -> Array:
+        return by_element(self.forward, x)
 
 
 class _InPlace(_Activation):
@@ -50,6 +54,9 @@ class Identity(_Activation):
     def forward(self, x: Array) -> Array:
         """Return `x` itself."""
         return x
+
+    def _shapes(self, x: Any) -> Any:
+        return x  # itself, which tells that it is no copy
 
 
 class ReLU(_InPlace):

@@ -170,6 +170,11 @@ class Sequential(_ModuleSequence):
                 return _finish(x, modules)
         return x
 
+    def _shapes(self, x: Any) -> Any:
+        for module in self:
+            x = module._shapes(x)
+        return x
+
     def _sliced(self, members: list[tuple[str, Module]]) -> Self:
         return type(self)(dict(members))
 

@@ -8,15 +8,18 @@ tap takes the input as it is.
 A sample's product does not depend on what else is in the batch: its bits are those it has alone.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from asyncjit._core.intraop import parallel_for
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_single, checked_size
 from asyncjit.nn.initial import uniform
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.operations import operation, unset
 from asyncjit.nn.padding import PADDING_MODES, Size, checked_padding, find_margins, padded
 
 Array = NDArray[Any]
@@ -25,6 +28,16 @@ BLOCK = 65_536  # numbers in the columns that are computed at once: chosen; they
 MIN_WIDTH = 256  # windows: chosen; in narrower products BLAS is busy with packing the weight
 
 
+def _conv1d_shapes(fn: Callable[..., Array], input: ArrayLike, *args: Any, **kwargs: Any) -> Array:
+    x = np.asarray(input)
+    none = x[np.newaxis][:0] if x.ndim == 2 else x[:0]  # no samples: nothing is computed
+    with suppress(Exception):
+        y = fn(none, *args, **kwargs)
+        return unset((*x.shape[:-2], *y.shape[1:]), y.dtype)
+    return fn(x, *args, **kwargs)  # says what is wrong of the real shape
+
+
+@operation(_conv1d_shapes)
 def conv1d(
     input: Array,
     weight: Array,
@@ -203,6 +216,9 @@ class Conv1d(Layer):
         steps = _Steps(self.stride[0], self.dilation[0], self.groups)
         y = _convolve(padded(samples, margins, self.padding_mode), self.weight, self.bias, steps)
         return y if x.ndim == 3 else y[0]
+
+    def _shapes(self, x: Array) -> Array:
+        return _conv1d_shapes(self.forward, x)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, the later ones where they are not the default, as torch shows them."""

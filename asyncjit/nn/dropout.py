@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from asyncjit.nn.arguments import checked_flag
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.operations import operation
 
 
+@operation()
 def dropout(input: NDArray[Any], p: float = 0.5, training: bool = True, inplace: bool = False) -> NDArray[Any]:
     """Return `input` itself; the other arguments are torch's, and have no effect.
 

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from asyncjit.nn.arguments import checked_dtype, checked_size
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.operations import by_element, operation
 
 
+@operation(by_element)
 def embedding(input: ArrayLike, weight: NDArray[Any], padding_idx: SupportsIndex | None = None) -> NDArray[Any]:
     """Return the rows of `weight` that `input` numbers.
 
@@ -145,6 +147,9 @@ class Embedding(Layer):
             If a number is negative, or not below `num_embeddings`.
         """
         return embedding(x, self.weight)
+
+    def _shapes(self, x: ArrayLike) -> NDArray[Any]:
+        return by_element(self.forward, x)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as torch shows them."""

@@ -10,6 +10,7 @@ others stand beside their layers.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from asyncjit.nn.convolution import conv1d
 from asyncjit.nn.dropout import dropout
 from asyncjit.nn.embedding import embedding
 from asyncjit.nn.normalization import layer_norm, log_softmax, softmax
+from asyncjit.nn.operations import by_element, operation, spread
 
 __all__ = [
     "conv1d",
@@ -43,6 +45,7 @@ __all__ = [
 Array = NDArray[Any]
 
 
+@operation(by_element)
 def relu(input: ArrayLike, inplace: bool = False) -> Array:
     """Return max(0, x) of each element, of any integer or floating dtype; RuntimeError for bools."""
     x = np.asarray(input, order="C")
@@ -53,6 +56,7 @@ def relu(input: ArrayLike, inplace: bool = False) -> Array:
     return _elementwise(lambda x, out: np.maximum(x, 0, out=out), x)
 
 
+@operation(by_element)
 def leaky_relu(input: ArrayLike, negative_slope: float = 0.01, inplace: bool = False) -> Array:
     """Return x where it is positive, else negative_slope · x; NotImplementedError for integers."""
 
@@ -64,6 +68,7 @@ def leaky_relu(input: ArrayLike, negative_slope: float = 0.01, inplace: bool = F
     return _elementwise(kernel, floating("leaky_relu", input))
 
 
+@operation(by_element)
 def elu(input: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Array:
     """Return x where it is not negative, else alpha · (exp(x) - 1); NotImplementedError for integers.
 
@@ -79,6 +84,7 @@ def elu(input: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Array:
     return _elementwise(kernel, floating("elu", input))
 
 
+@operation(by_element)
 def gelu(input: ArrayLike, approximate: str = "none") -> Array:
     """Return x · Φ(x), Φ being the distribution function of the normal distribution.
 
@@ -107,6 +113,7 @@ def gelu(input: ArrayLike, approximate: str = "none") -> Array:
     return _elementwise(_gelu if approximate == "none" else _gelu_tanh, floating("gelu", input))
 
 
+@operation(by_element)
 def silu(input: ArrayLike, inplace: bool = False) -> Array:
     """Return x / (1 + exp(-x)) of each element; NotImplementedError for integers."""
 
@@ -117,6 +124,7 @@ def silu(input: ArrayLike, inplace: bool = False) -> Array:
     return _elementwise(kernel, floating("silu", input))
 
 
+@operation(by_element)
 def sigmoid(input: ArrayLike) -> Array:
     """Return 1 / (1 + exp(-x)) of each element; integers and bools are taken as float32."""
 
@@ -127,11 +135,13 @@ def sigmoid(input: ArrayLike) -> Array:
     return _elementwise(kernel, _promoted("sigmoid", input))
 
 
+@operation(by_element)
 def tanh(input: ArrayLike) -> Array:
     """Return the hyperbolic tangent of each element; integers and bools are taken as float32."""
     return _elementwise(lambda x, out: np.tanh(x, out=out), _promoted("tanh", input))
 
 
+@operation(by_element)
 def softplus(input: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Array:
     """Return log(1 + exp(beta · x)) / beta, and x where beta · x is above `threshold`.
 
@@ -149,6 +159,7 @@ def softplus(input: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Ar
     return _elementwise(kernel, floating("softplus", input))
 
 
+@operation(by_element)
 def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Array:
     """Return each element, at least `min_val` and at most `max_val`; signed integers stay integers.
 
@@ -173,6 +184,11 @@ def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, inpl
     return _elementwise(kernel, x)
 
 
+def _linear_shapes(fn: Callable[..., Array], input: ArrayLike, *args: Any, **kwargs: Any) -> Array:
+    return spread(lambda x: fn(x, *args, **kwargs), input, 1)
+
+
+@operation(_linear_shapes)
 def linear(input: ArrayLike, weight: Array, bias: Array | None = None) -> Array:
     """Return ``input @ weight.T + bias``.
 

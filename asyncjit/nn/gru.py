@@ -118,6 +118,10 @@ class GRU(Recurrent):
         output, (h,) = self._over(x, None if hx is None else (hx,))
         return output, h
 
+    def _shapes(self, x: Array, hx: Array | None = None) -> tuple[Array, Array]:
+        output, (h,) = self._over(x, None if hx is None else (hx,), is_run=False)
+        return output, h
+
 
 class GRUCell(Cell):
     """One step of a GRU; equations, arguments and errors are those of `GRU`.
@@ -176,3 +180,6 @@ class GRUCell(Cell):
             If a size does not fit.
         """
         return self._step(x, None if hx is None else (hx,))[0]
+
+    def _shapes(self, x: Array, hx: Array | None = None) -> Array:
+        return self._step(x, None if hx is None else (hx,), is_run=False)[0]

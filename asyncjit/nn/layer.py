@@ -36,6 +36,7 @@ class Layer(Module):
     array([[5., 6.]], dtype=float32)
     """
 
+    _is_operation: ClassVar[bool] = True
     _replaces_parameters: ClassVar[bool] = True
     _by_columns: ClassVar[bool] = False  # whether matrices are kept by columns (`memory`)
     _forms: Mapping[str, Any] = MappingProxyType({})  # each with the parameters it was made of

@@ -1,7 +1,7 @@
 """`Linear`: y = x Wᵀ + b on the last axis, with torch's names and layout."""
 
 import math
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
 from asyncjit.nn.initial import uniform
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.operations import unset
 from asyncjit.nn.packing import Product
 
 
@@ -91,8 +92,7 @@ class Linear(Layer):
             If the shape or the dtype does not fit.
         """
         x, weight = np.asarray(x), self.weight
-        if x.ndim == 0 or x.shape[-1] != weight.shape[1] or x.dtype != weight.dtype:
-            self._refuse(x)
+        self._check(x)
         product = self._forms.get("weight")
         if product is None or product.weight is not weight:
             product = self._keep("weight", Product(weight))
@@ -107,8 +107,15 @@ class Linear(Layer):
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{sizes}, bias={self.bias is not None}"
 
-    def _refuse(self, x: NDArray[Any]) -> NoReturn:
+    def _shapes(self, x: NDArray[Any]) -> NDArray[Any]:
+        x = np.asarray(x)
+        self._check(x)
+        return unset((*x.shape[:-1], self.weight.shape[0]), x.dtype)
+
+    def _check(self, x: NDArray[Any]) -> None:
         weight = self.weight
+        if x.ndim != 0 and x.shape[-1] == weight.shape[1] and x.dtype == weight.dtype:
+            return
         raise RuntimeError(
             f"{self!r}: input of shape {x.shape} and dtype {x.dtype} does not fit weight of shape "
             f"{weight.shape} and dtype {weight.dtype}: the input's last axis should be {weight.shape[1]} "

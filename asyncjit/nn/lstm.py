@@ -117,6 +117,10 @@ class LSTM(Recurrent):
         output, (h, c) = self._over(x, hx)
         return output, (h, c)
 
+    def _shapes(self, x: Array, hx: State | None = None) -> tuple[Array, State]:
+        output, (h, c) = self._over(x, hx, is_run=False)
+        return output, (h, c)
+
 
 class LSTMCell(Cell):
     """One step of an LSTM; equations, arguments and errors are those of `LSTM`.
@@ -179,4 +183,8 @@ class LSTMCell(Cell):
             If a size does not fit.
         """
         h, c = self._step(x, hx)
+        return h, c
+
+    def _shapes(self, x: Array, hx: State | None = None) -> State:
+        h, c = self._step(x, hx, is_run=False)
         return h, c

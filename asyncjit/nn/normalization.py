@@ -6,7 +6,7 @@ from zero. Rows are computed in blocks (`blocks`).
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
 from asyncjit.nn.blocks import BLOCK, Kernel, check_floating, floating, run_in_blocks
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.operations import by_element, operation, spread
 
 Array = NDArray[Any]
 
 
+@operation(by_element)
 def softmax(input: ArrayLike, dim: int | None = None, *, dtype: DTypeLike | None = None) -> Array:
     """Return exp(x) / sum(exp(x)), the sum being that along the axis `dim`.
 
@@ -56,6 +58,7 @@ def softmax(input: ArrayLike, dim: int | None = None, *, dtype: DTypeLike | None
     return _along("softmax", kernel, input, dim, dtype)
 
 
+@operation(by_element)
 def log_softmax(input: ArrayLike, dim: int | None = None, *, dtype: DTypeLike | None = None) -> Array:
     """Return log(softmax(input, dim)), computed without the quotient; arguments and errors are those of `softmax`."""
 
@@ -66,6 +69,13 @@ def log_softmax(input: ArrayLike, dim: int | None = None, *, dtype: DTypeLike | 
     return _along("log_softmax", kernel, input, dim, dtype)
 
 
+def _layer_norm_shapes(
+    fn: Callable[..., Array], input: ArrayLike, normalized_shape: Sequence[SupportsIndex], *args: Any, **kwargs: Any
+) -> Array:
+    return spread(lambda x: fn(x, normalized_shape, *args, **kwargs), input, len(normalized_shape))
+
+
+@operation(_layer_norm_shapes)
 def layer_norm(
     input: ArrayLike,
     normalized_shape: Sequence[SupportsIndex],
@@ -217,6 +227,9 @@ class LayerNorm(Layer):
         """
         return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
+    def _shapes(self, x: ArrayLike) -> Array:
+        return spread(self.forward, x, len(self.normalized_shape))
+
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as torch shows them."""
         affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
@@ -241,7 +254,7 @@ def _axis(name: str, ndim: int, dim: int | None) -> int:
         warnings.warn(
             f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
             f"argument (here it was {dim}).",
-            stacklevel=4,
+            stacklevel=5,
         )
     ndim = max(1, ndim)  # as torch has it, a number has one axis
     if not -ndim <= dim < ndim:

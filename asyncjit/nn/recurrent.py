@@ -17,6 +17,7 @@ from asyncjit._core.intraop import parallel_for
 from asyncjit.nn.arguments import checked_dtype, checked_flag, checked_size
 from asyncjit.nn.initial import uniform
 from asyncjit.nn.layer import Layer
+from asyncjit.nn.operations import unset
 from asyncjit.nn.sequence import TURNS_WORK, Weights, run_direction
 
 Array = NDArray[Any]
@@ -149,8 +150,11 @@ class Recurrent(RecurrentBase):
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self._num_directions]
 
-    def _over(self, x: Any, given: Sequence[Any] | None) -> tuple[Array, list[Array]]:
-        """Run over `x`, from the states `given` on, whatever their layout; return the output and the last states."""
+    def _over(self, x: Any, given: Sequence[Any] | None, *, is_run: bool = True) -> tuple[Array, list[Array]]:
+        """Run over `x`, from the states `given` on, whatever their layout; return the output and the last states.
+
+        Without `is_run` nothing is computed: these are arrays of any values.
+        """
         x = np.asarray(x)
         dtype = self.weight_hh_l0.dtype
         self._check_input(x, dtype, (2, 3))
@@ -162,6 +166,8 @@ class Recurrent(RecurrentBase):
         batch = steps.shape[1:2] if is_batched else ()
         shape = (self._num_directions * self.num_layers, *batch, self.hidden_size)
         states = self._initial_states(given, shape, dtype)
+        if not is_run:
+            return unset((*x.shape[:-1], self._num_directions * self.hidden_size), dtype), states
         if not is_batched:
             return self._run(steps[:, np.newaxis], [state[:, np.newaxis] for state in states])[:, 0], states
         output = self._run(steps, states)
@@ -217,12 +223,14 @@ class Cell(RecurrentBase):
         """Return the constructor's arguments that are not the default, as torch shows them."""
         return f"{self.input_size}, {self.hidden_size}" + (", bias=False" if not self.bias else "")
 
-    def _step(self, x: Any, given: Sequence[Any] | None) -> list[Array]:
-        """Return the states after one step with `x`, batched or not."""
+    def _step(self, x: Any, given: Sequence[Any] | None, *, is_run: bool = True) -> list[Array]:
+        """Return the states after one step with `x`, batched or not; without `is_run` those before it."""
         x = np.asarray(x)
         dtype = self.weight_hh.dtype
         self._check_input(x, dtype, (1, 2))
         states = self._initial_states(given, (*x.shape[:-1], self.hidden_size), dtype)
+        if not is_run:
+            return states
         steps = x[np.newaxis] if x.ndim == 2 else x[np.newaxis, np.newaxis]
         rows = states if x.ndim == 2 else [state[np.newaxis] for state in states]
         run_direction(steps, self._weights(""), rows, np.empty((1, *rows[0].shape), dtype))

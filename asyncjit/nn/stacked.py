@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import is_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asyncjit.nn.containers import ModuleList
 from asyncjit.nn.module import Module
+from asyncjit.nn.operations import operation
 from asyncjit.nn.stacked_forms import Form, Inputs, MisfitError, make_form, supported_names, supports
 
 Array = NDArray[Any]
@@ -64,6 +65,8 @@ class Stacked(ModuleList):
         def __call__(self, x: Any, hx: Any = None) -> list[Any]:
             """Be Module's call, but typed, and a fork of the module with it."""
 
+    _is_operation: ClassVar[bool] = True
+
     def forward(self, x: Any, hx: Any = None) -> list[Any]:
         """Return what each module gives for the same input.
 
@@ -91,6 +94,10 @@ class Stacked(ModuleList):
             return [module(*args) for module in self]
 
         return self._run([x], None if hx is None else [hx], serially)
+
+    def _shapes(self, x: Any, hx: Any = None) -> list[Any]:
+        args = (x,) if hx is None else (x, hx)
+        return [module._shapes(*args) for module in self]
 
     def each(self, xs: Inputs, hxs: Inputs | None = None) -> list[Any]:
         """Return what each module gives for an input of its own.
@@ -123,6 +130,9 @@ class Stacked(ModuleList):
         >>> [y.shape for y in stacked.each(np.zeros((2, 5, 2), dtype=np.float32))]
         [(5, 3), (5, 3)]
         """
+        return stacked_each(self, xs, hxs)
+
+    def _each(self, xs: Inputs, hxs: Inputs | None) -> list[Any]:
         columns = [xs] if hxs is None else [xs, hxs]
         for name, values in zip(("inputs", "states"), columns, strict=False):
             if len(values) != len(self):
@@ -153,6 +163,17 @@ class Stacked(ModuleList):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_kept"}
+
+
+def _shapes_of_each(_: Any, stacked: Stacked, xs: Inputs, hxs: Inputs | None) -> list[Any]:
+    columns = [xs] if hxs is None else [xs, hxs]
+    return [module._shapes(*args) for module, *args in zip(stacked, *columns, strict=True)]
+
+
+@operation(_shapes_of_each)
+def stacked_each(stacked: Stacked, xs: Inputs, hxs: Inputs | None) -> list[Any]:
+    """Be `Stacked.each`, and one operation of a graph."""
+    return stacked._each(xs, hxs)
 
 
 class _Kept(NamedTuple):
