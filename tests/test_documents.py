@@ -8,6 +8,7 @@ behind it.
 """
 
 import doctest
+import linecache
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,8 +52,12 @@ def blocks_of(text: str) -> list[Block]:
 def run_page(text: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Run a page's blocks; raise AssertionError where one does not print what the page says."""
     names: dict[str, Any] = {"__name__": "__main__"}
-    for block in blocks_of(text):
-        if block.source.lstrip().startswith(">>>"):
+    blocks = blocks_of(text)
+    source = scripts_of(blocks)
+    # As notebooks do for their cells, for `script` reads the source of functions; the page itself is no Python.
+    linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
+    for block in blocks:
+        if is_doctest(block):
             run_doctest(block, name, names)
         else:
             # The empty lines make tracebacks point into the page.
@@ -60,6 +65,20 @@ def run_page(text: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
             printed = capsys.readouterr().out
             if block.printed is not None and not matches(block.printed, printed):
                 raise AssertionError(f"{name}, line {block.line + 1} prints\n{printed}\nnot\n{block.printed}")
+
+
+def is_doctest(block: Block) -> bool:
+    """Whether a block is made of prompts."""
+    return block.source.lstrip().startswith(">>>")
+
+
+def scripts_of(blocks: list[Block]) -> str:
+    """Return the scripts of a page, each at its line."""
+    source = ""
+    for block in blocks:
+        if not is_doctest(block):
+            source += "\n" * (block.line - source.count("\n")) + block.source
+    return source
 
 
 def run_doctest(block: Block, name: str, names: dict[str, Any]) -> None:
@@ -100,6 +119,13 @@ def test_blocks_share_their_names(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_doctest_is_found_at_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(AssertionError, match=r"page\.md, line 4 gives\s+2\s+not\s+3"):
         run_page("# Sums\n\n```python\n>>> 1 + 1\n3\n```\n", "page.md", capsys)
+
+
+def test_a_function_has_its_source_at_the_lines_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    page = "```python\ndef one():\n    return 1\n```\n\n```python\n>>> one()\n1\n```\n\n```python\ntwo = 2\n```\n"
+    run_page(page, "page.md", capsys)
+    assert linecache.getlines("page.md")[1:3] == ["def one():\n", "    return 1\n"]
+    assert linecache.getline("page.md", 12) == "two = 2\n"
 
 
 def test_a_script_is_held_to_the_text_fence_after_it(capsys: pytest.CaptureFixture[str]) -> None:
