@@ -13,7 +13,8 @@ Where things are::
     _core/waiting.py    how a thread waits: block
     _core/suspending.py how a task waits: suspend
     _core/stepping.py   scripted functions as the core sees them
-    _core/driving.py    how a forked one gives its thread back
+    _core/suspension.py a forked one that waits
+    _core/driving.py    how it gives its thread back
     _core/future.py     Future
     _core/cheap.py      which kernels a loop may run itself
     _core/hosting.py    coroutine forks and the tasks that drive them

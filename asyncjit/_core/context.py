@@ -235,7 +235,6 @@ class ThreadSlot:
         "inbox",
         "lender",
         "loan",
-        "next",
         "num_awaiting",
         "permit",
         "pool",
@@ -244,9 +243,8 @@ class ThreadSlot:
 
     def __init__(self) -> None:
         self.permit: Any = None  #: the pool whose permit this thread holds
-        self.fork: Any = None  #: the kernel that it runs
+        self.fork: Any = None  #: the kernel that it runs, or has claimed to run next
         self.ending: Any = None  #: the kernel whose end it is telling to those concerned
-        self.next: Any = None  #: the fork that it claimed, or may go on with, when this one has left it
         self.depth = 0  #: how many kernels it runs in place, one inside the other
         self.pool: Any = None  #: the pool whose own thread this is
         self.executor: Any = None  #: the executor whose thread stands for a pool thread that waits for it

@@ -124,10 +124,8 @@ class Pool(Permits):
             if slot.searching:
                 slot.searching = False
                 self.searching -= 1
-            seat, fork = None, slot.next
-            if fork is not None:
-                self._take_next(slot)
-            else:
+            seat, fork = None, slot.fork  # claimed by the scripted fork that has just left this thread
+            if fork is None:
                 if slot.permit is self and self.running > self.limit:  # the excess, or a lowered limit, is paid here
                     slot.permit = None
                     self.running -= 1
@@ -150,13 +148,6 @@ class Pool(Permits):
         if len(self.queue) > STALE:  # of kernels that scripted forks claimed
             self.sweep()
         return True
-
-    def _take_next(self, slot: ThreadSlot) -> None:
-        """Go on with the fork that waits for this thread: at once, whatever the count. Under the lock."""
-        slot.fork, slot.next = slot.next, None
-        if slot.permit is not self:
-            self.running += 1
-            slot.permit = self
 
     def _claim(self, slot: ThreadSlot) -> Fork | None:
         """Claim a fork that can go on, or the first kernel nobody took or cancelled, with a permit. Under the lock."""

@@ -11,7 +11,7 @@ import asyncio
 import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from asyncjit._core.cell import FINISHED, Cell
@@ -119,12 +119,15 @@ class ScriptBody:
 
 
 def script_of(fn: Any) -> Callable[..., Coroutine[Pause, None, Any]] | None:
-    """Return the coroutine function behind a scripted function, method or module; None if `fn` is not scripted."""
+    """Return the coroutine function behind a scripted function, method, module or partial; None if `fn` is none."""
     kind = type(fn)
     if kind is ScriptFunction:
         return fn.steps  # type: ignore[no-any-return]
     if kind is types.MethodType:
         inner = fn.__func__
         return types.MethodType(inner.steps, fn.__self__) if type(inner) is ScriptFunction else None
+    if kind is partial:
+        steps = script_of(fn.func)
+        return None if steps is None else partial(steps, *fn.args, **fn.keywords)
     call = getattr(kind, "__call__", None)  # noqa: B004  # not whether it is callable: what it calls
     return types.MethodType(call.steps, fn) if type(call) is ScriptFunction else None

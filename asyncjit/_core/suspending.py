@@ -62,13 +62,13 @@ def suspend(cell: Cell) -> Generator[Any, None, None]:
     refuse_cancelled(scope)
     owner = scope if scope is not None and scope.task is asyncio.current_task() else None
     before = owner.waits_for if owner is not None else None
-    if owner is not None:
-        refuse_deadlock(cell, owner)
-        owner.waits_for = cell
     instruments = scope.instruments if scope is not None else ()
     for instrument in instruments:
         instrument.wait_started(scope, cell)
     try:
+        if owner is not None:
+            owner.waits_for = cell  # before it looks: of two that begin to wait for each other one sees the other
+            refuse_deadlock(cell, owner)
         yield from suspend_until(cell, scope, slot, loop)
     finally:
         if owner is not None:

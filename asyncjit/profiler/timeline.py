@@ -3,8 +3,8 @@
 The notes of one thread are in the order of its time, so each thread is told by a stack of what is open there. On one
 lane stretches must nest, or a timeline can't show them; but a range may lie across the waits of its fork, and the
 ranges of two tasks of one loop across each other. So there is one rule: a stretch is cut where one that it would
-cross begins or ends. A fork's ranges are cut where its strand ends and go on with its next, and a strand is
-cut by another fork's, where a loop runs a kernel itself.
+cross begins or ends. A fork's ranges are cut where its strand ends and go on with its next, which may be on another
+lane, and a strand is cut by another fork's, where a loop runs a kernel itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Timeline:
             self._lanes.setdefault(at_thread, len(self._lanes))
         self.strands: list[Strand] = []
         self.waits: list[Wait] = []
-        self.loop_lanes = self._find_loops(marked)
+        self.kept: dict[Any, list[Any]] = {}  # by fork, what of it is open while it does not execute
         lanes = {lane: _Lane(self, lane) for lane in self._lanes.values()}
         for mark, what, at, at_thread in marked:
             if at_thread in self._lanes:
@@ -79,15 +79,6 @@ class Timeline:
         if number is not None:
             self.waits.append(Wait(number, lane, at_ns - self._start_ns))
 
-    def _find_loops(self, notes: list[Note]) -> set[int]:
-        """Return the lanes on which coroutine forks ran and no kernel did."""
-        ran: dict[int, bool] = {}
-        for mark, fork, _, thread in notes:
-            if mark == STARTED:
-                lane = self._lanes[thread]
-                ran[lane] = ran.get(lane, True) and fork.is_async
-        return {lane for lane, is_loop in ran.items() if is_loop}
-
 
 class _Open:
     """A stretch that is open on a lane since `start_ns`; `order` tells the outer from the inner at equal times."""
@@ -109,12 +100,13 @@ class _Lane:
         self.strands: list[tuple[int, Strand]] = []
         self.stack: list[_Open] = []
         self.forks: list[Any] = []  # those with a strand here, the last one executes
-        self.kept: dict[Any, list[Any]] = {}  # by fork, what of it is open while it does not execute
-        self.waited: list[Any] = []  # for what its next strand has waited
+        self.waited: list[tuple[Any, int]] = []  # what was waited for up to now, and until when
         self.num_opened = 0
 
     def tell(self, mark: int, what: Any, at_ns: int) -> None:
         """Take a note."""
+        if mark != WAITED and self.waited:
+            self._end_waits(what if mark == STARTED else None, at_ns)
         if mark == STARTED:
             if self.forks:
                 self._interrupt(self.forks[-1], at_ns)
@@ -132,12 +124,13 @@ class _Lane:
         elif mark == CLOSED:
             self._close(what, at_ns)
         elif mark == WAITED:
-            self._wait_is_over(what, at_ns)
+            self.waited.append((what, at_ns))
         else:
-            self.kept.pop(what, None)
+            self.timeline.kept.pop(what, None)
 
     def end(self, at_ns: int) -> None:
         """Close what is open."""
+        self._end_waits(None, at_ns)
         self._cut(0, at_ns)
 
     def _open(self, what: Any, at_ns: int) -> None:
@@ -158,31 +151,28 @@ class _Lane:
         """Cut the fork's strand, and the ranges in it, which go on with its next."""
         index = self._index(fork)
         if index is not None:
-            self.kept[fork] = self._cut(index, at_ns)[1:]
+            self.timeline.kept[fork] = self._cut(index, at_ns)[1:]
 
     def _go_on(self, fork: Any, at_ns: int) -> None:
-        for source in self.waited:
-            self.timeline.wait(source, self.number, at_ns)
-        self.waited.clear()
-        for what in (fork, *self.kept.pop(fork, ())):
+        for what in (fork, *self.timeline.kept.pop(fork, ())):
             self._open(what, at_ns)
 
     def _close(self, what: Any, at_ns: int) -> None:
         """Close a range; those that began inside of it and are still open are cut there."""
         index = self._index(what)
         if index is None:  # the code of a fork that does not execute: a generator that is closed
-            for kept in self.kept.values():
+            for kept in self.timeline.kept.values():
                 kept[:] = [other for other in kept if other is not what]
             return
         for other in self._cut(index, at_ns)[1:]:
             self._open(other, at_ns)
 
-    def _wait_is_over(self, source: Any, at_ns: int) -> None:
-        """Bind the end of a wait to the strand that goes on after it; on a loop, and in a script, to this moment."""
-        if self.forks or not self.kept or self.number in self.timeline.loop_lanes:
-            self.timeline.wait(source, self.number, at_ns)
-        else:
-            self.waited.append(source)
+    def _end_waits(self, fork: Any, at_ns: int) -> None:
+        """Bind the ends of waits to the strand of the kernel that goes on after them; else to their own time."""
+        goes_on = fork in self.timeline.kept and not fork.is_async
+        for source, ended_ns in self.waited:
+            self.timeline.wait(source, self.number, at_ns if goes_on else ended_ns)
+        self.waited.clear()
 
 
 def _notes(flat: list[Any]) -> list[Note]:

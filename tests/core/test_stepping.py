@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import Any
 
 import pytest
@@ -144,3 +145,12 @@ def test_the_steps_are_found_behind_functions_methods_and_callable_objects() -> 
 @pytest.mark.parametrize("fn", [plain, len, str.upper, "a".upper, int, object(), threading.Lock().acquire])
 def test_what_is_not_scripted_has_no_steps(fn: Any) -> None:
     assert script_of(fn) is None
+
+
+def test_a_partial_of_a_scripted_function_gives_its_thread_back(runtime: sync.Runtime) -> None:
+    target: Future[int] = Future()
+    future = fork(partial(wait_for, target))
+    until(lambda: runtime.statistics().suspended)
+    assert runtime.statistics().blocked == 0
+    target.set_result(3)
+    assert future.result(PATIENCE_S) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -165,7 +166,7 @@ def interrupt(scenario: Scenario, at: int) -> Hit | None:
         with woken_when_asleep(scene, runtime):
             injector.run(scene.go)
         slot = this_thread()
-        assert (slot.permit, slot.fork, slot.ending, slot.next, slot.depth) == (None, None, None, None, 0), injector.hit
+        assert (slot.permit, slot.fork, slot.ending, slot.depth) == (None, None, None, 0), injector.hit
         for future in scene.futures:
             try:
                 future.exception(timeout=30)
@@ -213,11 +214,17 @@ shower.tree = tree
 shower.main()
 """
 
-never_begun = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+never_begun = pytest.mark.filterwarnings(
+    "ignore:coroutine .* was never awaited:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+coroutines_can_be_traced = pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="CPython 3.12.1 crashes where a traced coroutine goes on in another thread"
+)
 
 
 @pytest.mark.timeout(300, method="thread")
 @never_begun
+@coroutines_can_be_traced
 @pytest.mark.parametrize(
     ("scenario", "least"),
     [
@@ -234,13 +241,16 @@ never_begun = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:
 @traced_by_nothing_else
 def test_ctrl_c_at_every_signal_point_leaves_everything_whole(scenario: Scenario, least: int) -> None:
     interrupt_everywhere(partial(interrupt, scenario), least)
+    gc.collect()  # here, where what was never begun may say so
 
 
 @pytest.mark.timeout(300, method="thread")
 @never_begun
+@coroutines_can_be_traced
 @traced_by_nothing_else
 def test_ctrl_c_while_the_permit_is_given_back_keeps_nobody_from_it() -> None:
     interrupt_everywhere(interrupt_beside_a_queued_kernel, 30)
+    gc.collect()
 
 
 def test_ctrl_c_while_a_script_waits_for_a_suspended_fork_interrupts_the_script_alone() -> None:
