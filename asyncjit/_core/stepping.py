@@ -15,6 +15,7 @@ from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from asyncjit._core.cell import FINISHED, Cell
+from asyncjit._core.loops import trio_runs_here
 from asyncjit._core.tasks import refuse_loop
 from asyncjit._core.waiting import block
 
@@ -64,7 +65,8 @@ class ScriptFunction(Generic[P, T]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if asyncio._get_running_loop() is not None or "trio" in sys.modules:
-            if self._is_nested:  # nobody scripted it: as a callback it may ask what is done, as it stands
+            if self._is_nested and (asyncio._get_running_loop() is not None or trio_runs_here()):
+                # Nobody scripted it: as a callback it may ask what is done, as it stands.
                 return self.original(*args, **kwargs)
             name = self._name_for(args)
             refuse_loop(f"{name}(...)", f"await asyncjit.call({name}, ...)")

@@ -95,6 +95,7 @@ def trace(
     Returns
     -------
     TracedFunction
+        Called with the same arguments, by position or by name.
 
     Raises
     ------

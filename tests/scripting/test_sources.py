@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import gc
 import linecache
 import os
 import textwrap
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from asyncjit.errors import ScriptError
+from asyncjit.scripting import sources
 from asyncjit.scripting.compiling import codes_within
 from asyncjit.scripting.sources import find_source
 from tests.scripting.importing import imported
@@ -119,3 +121,29 @@ def test_functions_of_doctests_have_a_source() -> None:
     test = doctest.DocTestParser().get_doctest(textwrap.dedent(text), {"__name__": "doc"}, "doc", None, None)
     results = doctest.DocTestRunner(verbose=False).run(test)
     assert (results.failed, results.attempted) == (0, 3)
+
+
+class Parses:
+    """Garbage that parses when it is collected, as the traceback of a lost error does."""
+
+    num_parsed = 0
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        ast.parse("[(1 + 2) * 3]")
+        Parses.num_parsed += 1
+
+
+def test_a_file_is_parsed_though_garbage_is_collected_that_parses() -> None:
+    text = "\n".join(f"x{n} = (((1 + {n})))" for n in range(300))
+    before = gc.get_threshold()
+    gc.collect()
+    Parses()
+    gc.set_threshold(30, 1_000, 1_000)
+    try:
+        assert len(sources._parsed(text, "garbage.py").body) == 300
+    finally:
+        gc.set_threshold(*before)
+    assert Parses.num_parsed == 1
