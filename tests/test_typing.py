@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 import asyncjit
 from asyncjit import Future, sync
+from asyncjit.graph import Graph, auto_fork
+from asyncjit.graph.auto_forking import ForkedGraph
+from asyncjit.graph.report import Report
 
 Array = npt.NDArray[np.float32]
 
@@ -198,3 +201,35 @@ def test_both_doors_offer_the_same_objects() -> None:
         assert getattr(asyncjit, name) is getattr(sync, name), name
     for name in own_to_a_door:
         assert getattr(asyncjit, name) is not getattr(sync, name), name
+
+
+@sync.script
+def scripted(x: int, *, scale: float = 1.0) -> str:
+    return f"{sync.wait(sync.fork(coroutine, x))!r}{scale}"
+
+
+class Scriptable:
+    """A module, as `script` sees one."""
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def named_children(self) -> list[tuple[str, Any]]:
+        return []
+
+
+def scripted_functions_keep_their_types(arrays: list[Array]) -> None:
+    assert_type(scripted(1, scale=2.0), str)
+    assert_type(sync.fork(scripted, 1), Future[str])
+    assert_type(asyncjit.script(scripted)(2), str)
+    assert_type(asyncjit.script(Scriptable()), Scriptable)
+    assert_type(scripted.code, str)
+
+
+def traced_functions_can_be_called_and_forked(arrays: list[Array]) -> None:
+    traced = asyncjit.trace(kernel, (arrays[0],), parallel=True)
+    assert_type(traced.graph, Graph)
+    assert_type(traced.report(), Report)
+    sync.fork(traced, arrays[0])
+    assert_type(auto_fork(traced.graph, arrays[0]), ForkedGraph)
+    assert_type(auto_fork(traced.graph, arrays[0]).report(), Report)

@@ -62,6 +62,17 @@ def test_called_in_a_kernel_it_returns_its_value(runtime: sync.Runtime) -> None:
     np.testing.assert_array_equal(sync.wait(sync.fork(kernel, X)), X - X)
 
 
+@pytest.mark.parametrize("length", [1, 20])
+def test_a_forked_chain_adds_one_fork_however_long_it_is(runtime: sync.Runtime, length: int) -> None:
+    graph, [x] = graph_of("x")
+    body, [value] = graph_of("a", name="prim::fork_0")
+    for _ in range(length):
+        value = call(body, np.negative, value)
+    give(graph, wait(graph, fork(graph, give(body, value), x)))
+    Interpreter(graph)(X)
+    assert runtime.statistics().forked == 1
+
+
 def test_forked_it_is_a_fork_that_bears_the_name_of_its_graph(runtime: sync.Runtime) -> None:
     future = sync.fork(Interpreter(forked()), X)
     assert "the fork of f (forked at test_interpreter.py:" in repr(future)
