@@ -54,10 +54,18 @@ class BlockedThread:
         self.bell = new_bell()
         self.permits = permits
         self.lent = False
-        self.granted = False  # the kernel that finished passed its permit to us
+        self.granted = (
+            False  # it counts as running again: the kernel that finished passed its permit on, or it was woken
+        )
 
     def wake(self) -> None:
-        """Ring."""
+        """Ring; from here on the thread counts as running, so that whoever wakes it starts nothing in its place."""
+        permits = self.permits
+        if permits is not None:
+            with lock:
+                if self.lent and not self.granted:
+                    self.granted = True
+                    permits.running += 1
         ring(self.bell)
 
 

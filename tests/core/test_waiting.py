@@ -10,7 +10,7 @@ from asyncjit import Future, Instrument, fail_after, fork, sync
 from asyncjit._core.cell import new_bell, ring
 from asyncjit._core.context import ROOT, Environment, Scope, lock, this_thread
 from asyncjit._core.permits import Permits
-from asyncjit._core.waiting import block, clock_of, deadline_of, is_inside_machinery, sleep_until
+from asyncjit._core.waiting import BlockedThread, block, clock_of, deadline_of, is_inside_machinery, sleep_until
 from asyncjit.errors import DeadlineExceeded
 from asyncjit.testing import ManualClock
 from tests.at_rest import PATIENCE_S, Gate, sleep_for_ever, until
@@ -289,3 +289,20 @@ def test_a_deadline_that_passes_in_a_run_in_place_is_seen_after_it() -> None:
         with pytest.raises(DeadlineExceeded, match="the waiting code passed its deadline"):
             with fail_after(5.0):
                 fork(clock.advance, 6.0).result()
+
+
+def test_a_woken_thread_counts_as_running_before_it_goes_on() -> None:
+    permits = Permits(1)
+    permits.running = 1  # of the kernel whose end wakes it
+    waiter = BlockedThread(permits)
+    waiter.lent = True
+    waiter.wake()
+    waiter.wake()
+    assert (permits.running, permits.excess, waiter.granted) == (2, 1, True)
+
+
+def test_a_woken_thread_that_lent_nothing_counts_for_nothing() -> None:
+    permits = Permits(1)
+    waiter = BlockedThread(permits)
+    waiter.wake()
+    assert (permits.running, waiter.granted) == (0, False)
