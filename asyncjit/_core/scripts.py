@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
-from functools import partial
+from functools import WRAPPER_ASSIGNMENTS, partial
 from linecache import getline
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, NamedTuple
@@ -234,7 +234,6 @@ class Nested:
         closure = tuple(cells[name] for name in code.co_freevars)
         original = FunctionType(code, steps.__globals__, steps.__name__, steps.__defaults__, closure)
         original.__kwdefaults__ = steps.__kwdefaults__
-        original.__annotations__ = steps.__annotations__
-        original.__qualname__ = steps.__qualname__
-        original.__module__ = steps.__module__
+        for name in WRAPPER_ASSIGNMENTS:
+            setattr(original, name, getattr(steps, name))
         return ScriptFunction(original, steps, text, is_nested=True)

@@ -102,6 +102,8 @@ def run_blocking(coroutine: Coroutine[Pause, None, T]) -> T:
             return stop.value  # type: ignore[no-any-return]
         except BaseException as error:
             if not coroutine.cr_suspended:  # type: ignore[attr-defined]  # every coroutine of Python code has it
+                if isinstance(error.__cause__, StopIteration) and str(error) == "coroutine raised StopIteration":
+                    raise error.__cause__ from None  # as the plain function does: an iterator's end (PEP 479)
                 raise
             errors.append(error.with_traceback(None))
 

@@ -11,13 +11,14 @@ import __future__
 
 import ast
 import functools
+import inspect
 import operator
 import warnings
 from collections.abc import Iterator, Mapping
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
-OUTER = "@asyncjit"  # no identifier, and so in nobody's program
+OUTER = "\0asyncjit"  # no identifier, and with a NUL in no text of anybody's program
 FUTURES = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
@@ -71,8 +72,12 @@ def _compile(fn: FunctionType, definition: ast.AsyncFunctionDef, class_name: str
             flags=fn.__code__.co_flags & FUTURES,
             dont_inherit=True,
         )
-    wanted = fn.__code__.co_name, fn.__code__.co_firstlineno
-    return next(code for code in codes_within(whole) if (code.co_name, code.co_firstlineno) == wanted)
+    wanted = fn.__code__.co_name, fn.__code__.co_firstlineno, inspect.CO_COROUTINE  # the class may bear its name
+    return next(
+        code
+        for code in codes_within(whole)
+        if (code.co_name, code.co_firstlineno, code.co_flags & inspect.CO_COROUTINE) == wanted
+    )
 
 
 class _Placed(ast.NodeTransformer):

@@ -14,7 +14,7 @@ from asyncjit._core.stepping import ScriptFunction
 from asyncjit.errors import ScriptError
 from asyncjit.scripting.compiling import cells_of, codes_within, compiled
 from asyncjit.scripting.names import Callee, Names, own_nodes, waiting_functions
-from asyncjit.scripting.rewriting import Rewriter
+from asyncjit.scripting.rewriting import IMPLICIT, Rewriter
 from asyncjit.scripting.sources import find_source
 
 
@@ -38,6 +38,11 @@ def script_callable(fn: Any) -> Any:
             f"{place}: the generator function `{fn.__qualname__}` can't be scripted, for its caller would have to wait "
             "in each step: return a list instead"
         )
+    if fn.__name__ in IMPLICIT:
+        raise ScriptError(
+            f"{place}: `{fn.__qualname__}` can't be scripted, for Python wants a plain function there: "
+            "wait in a method that you call"
+        )
     return script_function(fn)
 
 
@@ -51,6 +56,16 @@ def script_function(fn: FunctionType) -> ScriptFunction[..., Any]:
 
     If it wraps another (a decorator's wrapper), that is scripted too, in a cell of its own.
     """
+    try:
+        return _script_function(fn)
+    except RecursionError:
+        raise ScriptError(
+            f"{fn.__code__.co_filename}:{fn.__code__.co_firstlineno}: `{fn.__qualname__}` is nested too deeply to be "
+            "rewritten, as by hundreds of operators in one expression, or of elifs: divide it, or use a loop or a dict"
+        ) from None
+
+
+def _script_function(fn: FunctionType) -> ScriptFunction[..., Any]:
     source = find_source(fn)
     cells = cells_of(fn)
     wrapped = _script_wrapped(fn, cells)

@@ -16,7 +16,10 @@ from asyncjit._core.stepping import ScriptFunction
 from asyncjit.errors import ScriptError
 from asyncjit.scripting.functions import has_source, is_async, may_call, may_wait, script_callable
 
+ORIGINAL = "_asyncjit_original"  #: the slot for the module that was scripted
+
 _derived: weakref.WeakKeyDictionary[type, weakref.ref[type]] = weakref.WeakKeyDictionary()
+_PACKAGE = __name__.partition(".")[0] + "."
 _known: weakref.WeakKeyDictionary[FunctionType, bool] = weakref.WeakKeyDictionary()  # methods, and whether they wait
 
 
@@ -47,11 +50,26 @@ def _copied(module: Any, done: dict[int, Any]) -> Any:
     changed = {name: child for name, child in scripted.items() if child is not children[name]}
     if not changed and (_is_scripted(module) or not (any(map(_is_scripted, children.values())) or _waits(kind))):
         return module
-    copied: Any = object.__new__(derived_class(kind))
-    vars(copied).update(vars(module))
+    copied = _filled(derived_class(kind), module)
     vars(copied).update(changed)
-    copied._asyncjit_original = module
+    object.__setattr__(copied, ORIGINAL, module)  # whatever its class does when attributes are set
     return copied
+
+
+def _filled(kind: type, module: Any) -> Any:
+    """Return an instance of `kind` that has the attributes of a module."""
+    filled: Any = object.__new__(kind)
+    vars(filled).update(vars(module))
+    for name, value in _slots_of(module).items():
+        object.__setattr__(filled, name, value)
+    return filled
+
+
+def _slots_of(module: Any) -> dict[str, Any]:
+    """Return by name what a module holds in slots of its class."""
+    state: Any = object.__getstate__(module)  # the dictionary, and the slots' one if any is set
+    slots = state[1] if isinstance(state, tuple) else {}
+    return {name: value for name, value in slots.items() if name != ORIGINAL}
 
 
 def _is_scripted(module: Any) -> bool:
@@ -98,7 +116,7 @@ def _derive(kind: Any) -> type:
         **methods,
         "forward": methods.get("forward") or script_callable(kind.forward),
         "__doc__": kind.__doc__,
-        "__slots__": ("_asyncjit_original",),  # the instance's dictionary is where submodules and state are
+        "__slots__": (ORIGINAL,),  # the instance's dictionary is where submodules and state are
         "__reduce_ex__": _reduce,
         "_asyncjit_plain": kind,
     }
@@ -109,7 +127,27 @@ def _derive(kind: Any) -> type:
 
 def _class_like(kind: type, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    return type(kind)(kind.__name__, bases, names | namespace)
+    return type(kind)(kind.__name__, (_shield(), *bases), names | namespace)
+
+
+def _shield() -> type:
+    """Return a first base for a class that is made here, which lets it be seen only by our own hook for new classes.
+
+    Those of users are for the classes that they write: they keep registers of them by name, or want arguments. Each
+    class has a base of its own, for a common one could stand in one place only of the order of all bases.
+    """
+
+    class Shield:
+        __slots__ = ()
+
+        def __init_subclass__(cls) -> None:
+            below = cls.__mro__[cls.__mro__.index(Shield) + 1 :]
+            ours = [base for base in below if base.__module__.startswith(_PACKAGE) and base.__module__ != __name__]
+            hooks = [vars(base)["__init_subclass__"] for base in ours if "__init_subclass__" in vars(base)]
+            if hooks:
+                hooks[0].__get__(None, cls)()  # it calls the next
+
+    return Shield
 
 
 def _scripted_methods(kind: type) -> dict[str, Any]:
@@ -145,9 +183,11 @@ class ScriptedModule:
     @_Shown
     def original(self: Any) -> Any:
         """Return the module that was scripted."""
-        if not hasattr(self, "_asyncjit_original"):  # it was copied or unpickled
-            self._asyncjit_original = _plain(self, {})
-        return self._asyncjit_original
+        try:
+            return object.__getattribute__(self, ORIGINAL)
+        except AttributeError:  # it was copied or unpickled
+            object.__setattr__(self, ORIGINAL, _plain(self, {}))
+            return object.__getattribute__(self, ORIGINAL)
 
     @_Shown
     def code(self: Any) -> str:
@@ -158,7 +198,11 @@ class ScriptedModule:
 def _reduce(module: Any, protocol: object) -> Any:
     """Pickle and copy it as its class and its state; it is scripted anew where it arrives."""
     by_default: Any = object.__getstate__
-    state = vars(module).copy() if type(module).__getstate__ is by_default else module.__getstate__()
+    if type(module).__getstate__ is by_default:
+        slots = _slots_of(module)
+        state = (vars(module).copy(), slots) if slots else vars(module).copy()
+    else:
+        state = module.__getstate__()
     return _revive, (type(module)._asyncjit_plain,), state
 
 
@@ -171,8 +215,6 @@ def _plain(module: Any, done: dict[int, Any]) -> Any:
     if not isinstance(module, ScriptedModule):
         return module
     if id(module) not in done:
-        plain: Any = object.__new__(type(module)._asyncjit_plain)
-        done[id(module)] = plain
-        vars(plain).update(vars(module))
+        done[id(module)] = plain = _filled(type(module)._asyncjit_plain, module)
         vars(plain).update({name: _plain(value, done) for name, value in vars(module).items() if is_module(value)})
     return done[id(module)]

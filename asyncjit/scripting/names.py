@@ -48,7 +48,8 @@ class Names:
         self._bound = set(_bound_names(definition))
         self._cells = cells
         self._globals = fn.__globals__
-        self._builtins: dict[str, Any] = fn.__builtins__
+        untyped: Any = fn  # not all type checkers know of __builtins__
+        self._builtins: dict[str, Any] = untyped.__builtins__
 
     def resolve(self, node: ast.expr) -> Any:
         """Return what a name or dotted path means now, or UNKNOWN."""

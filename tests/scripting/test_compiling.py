@@ -55,6 +55,22 @@ def test_tracebacks_show_the_same_lines_and_columns(runtime: sync.Runtime, fn: C
     assert frames_of(lambda *args: WAYS[way](script(fn), *args), failing.__file__) == plain
 
 
+def test_texts_that_look_like_names_of_ours_stay() -> None:
+    @script
+    def fn(future: Any) -> Any:
+        """@asyncjit: a text"""
+        return "@asyncjit", "@asyncjit_begin", future.wait()
+
+    assert fn(fork(str, "@asyncjit")) == ("@asyncjit", "@asyncjit_begin", "@asyncjit")
+    assert steps_of(fn).__code__.co_consts[0] == "@asyncjit: a text"
+
+
+def test_a_method_may_bear_the_name_of_its_class_on_any_line(tmp_path: Path) -> None:
+    for num_lines in range(4):
+        module = imported("\n" * num_lines + "class f:\n    def f(self, future): return future.wait()\n", tmp_path)
+        assert script(module.f().f)(fork(abs, -2)) == 2
+
+
 @pytest.mark.parametrize("num_arguments", [28, 29, 30, 31])
 @pytest.mark.parametrize("keyword", ["", "k="])
 def test_methods_of_many_arguments_are_placed_as_python_does(tmp_path: Path, num_arguments: int, keyword: str) -> None:
@@ -295,6 +311,7 @@ def test_type_parameters_mean_what_they_meant(tmp_path: Path) -> None:
             def fn[T: int](self, wait, fut: T) -> T:
                 def inner[U](x: U, y: T) -> U:
                     return wait(x), U.__name__
+                assert [str(each) for each in inner.__type_params__] == ["U"]
                 type Alias = list[T]
                 return T.__name__, S.__name__, inner(fut, 1), Alias.__name__
     """

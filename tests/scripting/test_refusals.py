@@ -198,6 +198,28 @@ def test_what_is_no_plain_function_is_refused(name: str) -> None:
         script(thing)
 
 
+@pytest.mark.parametrize("name", ["__new__", "__init_subclass__", "__class_getitem__"])
+def test_methods_that_python_wants_plain_are_refused(tmp_path: Path, name: str) -> None:
+    module = imported(f"class C:\n    def {name}(cls): return cls\n", tmp_path)
+    message = f"^{re.escape(module.__file__)}:2: `C.{name}` can't be scripted, .*: wait in a method that you call$"
+    with pytest.raises(ScriptError, match=message):
+        script(vars(module.C)[name] if name == "__new__" else vars(module.C)[name].__func__)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return x" + " + x" * 1000,
+        "if x: pass\n" + "".join(f"    elif x == {n}: return {n}\n" for n in range(500)),
+    ],
+    ids=["operators", "elifs"],
+)
+def test_code_nested_too_deeply_to_be_rewritten_is_refused(tmp_path: Path, body: str) -> None:
+    module = imported(f"def fn(x):\n    {body}\n", tmp_path)
+    with pytest.raises(ScriptError, match=f"^{re.escape(module.__file__)}:1: `fn` is nested too deeply .*: divide it"):
+        script(module.fn)
+
+
 def test_the_line_of_a_refused_function_is_its_own() -> None:
     with pytest.raises(ScriptError, match=f":{generator.__code__.co_firstlineno}: "):
         script(generator)
