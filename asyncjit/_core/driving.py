@@ -21,6 +21,17 @@ from asyncjit._core.context import ThreadSlot, lock
 from asyncjit._core.suspension import Suspension
 
 
+def recall_loan(slot: ThreadSlot) -> None:
+    """Take back what a loop has lent that its kernel leaves here with tasks that wait. Under the lock."""
+    slot.lender = None
+    slot.num_awaiting = 0
+    if slot.loan is not None:
+        slot.permit = slot.loan
+        slot.permit.running += 1
+        slot.permit.blocked -= 1
+        slot.loan = None
+
+
 def begin(fork: Any, slot: ThreadSlot, outer: Any, before: Any, coroutine: Any, context: contextvars.Context) -> None:
     """Advance a scripted fork whose body is about to begin."""
     Drive(fork, slot, outer, before, coroutine, context, []).advance()
@@ -125,13 +136,15 @@ class Drive:
             target.run_in_place(slot)
         future = self._runnable(target)
         entry: list[Waiter] = [suspension]
+        suspension.arm()
         for instrument in fork.instruments:
             instrument.strand_ended(fork)
             instrument.wait_started(scope, cell)
-        suspension.arm()
         has_left = False
         with lock:
             if cell._state < FINISHED and scope.cause is None and not suspension.is_awake:
+                if slot.lender is fork:
+                    recall_loan(slot)
                 has_left = True
                 if cell._waiters is None:
                     cell._waiters = entry

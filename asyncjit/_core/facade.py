@@ -31,12 +31,14 @@ class Facade:
         several ask at once, several start, one is kept and the others are stopped.
         """
         loop = self._loop
+        if loop is not None and loop.has_ended:
+            loop = None
         if loop is None and not self._is_closed:
             started = FacadeLoop()
             try:
                 started.start()
                 with lock:
-                    if self._loop is None and not self._is_closed:
+                    if (self._loop is None or self._loop.has_ended) and not self._is_closed:
                         self._loop = started
                     loop = self._loop
             finally:
@@ -67,6 +69,11 @@ class FacadeLoop:
         self._is_stopped = False
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="asyncjit facade", daemon=True)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its loop has closed: somebody's coroutine may have stopped it."""
+        return self.inbox is not None and self.inbox.loop is None
 
     def start(self) -> None:
         """Return when the loop runs, or has failed to."""

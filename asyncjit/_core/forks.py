@@ -210,14 +210,8 @@ class Fork(Node):
         pool, is_leaf = self.pool, False
         with lock:
             if slot.fork is self:
-                if slot.lender is self:  # its loop was left with tasks that wait
-                    slot.lender = None
-                    slot.num_awaiting = 0
-                    if slot.loan is not None:
-                        slot.permit = slot.loan
-                        slot.permit.running += 1
-                        slot.permit.blocked -= 1
-                        slot.loan = None
+                if slot.lender is self:
+                    driving.recall_loan(slot)
                 parent = self.parent
                 slot.fork = outer
                 slot.ending = self

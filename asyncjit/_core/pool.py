@@ -274,12 +274,12 @@ class Pool(Permits):
         return [fork for fork in self.queue if is_pending(fork)]
 
     def started(self) -> list[Fork]:
-        """Return the kernels that have started and whose body has not ended."""
+        """Return the kernels that have started and neither ended nor wait suspended: those that can go on are there."""
         with lock:
             return self._started()
 
     def _started(self) -> list[Fork]:
-        forks: dict[Fork, None] = {}  # in order, and each once: a thread of an executor may stand for a pool thread
+        forks = dict.fromkeys(self.ready)  # in order, and each once: an executor's thread may stand for a pool thread
         for slot in all_slots:
             fork = slot.fork
             while fork is not None:

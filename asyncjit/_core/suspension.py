@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from types import CoroutineType
 from typing import Any
 
 from asyncjit._core.cell import FINISHED, Cell
 from asyncjit._core.context import current, lock, this_thread
+from asyncjit._core.loops import Inbox
 from asyncjit._core.waiting import clock_of, deadline_of, give_up, refuse_deadlock
 from asyncjit.errors import DeadlockError
 
@@ -56,7 +58,9 @@ class Suspension:
         fork, slot, cell = self._fork, this_thread(), self.cell
         pool = fork.pool
         # Only the kernel that has just ended, and only if nobody else is told of it: a callback may keep the thread.
+        # That of a fork which is cancelled by a failure in its group is called here too.
         goes_on_here = cell is not None and slot.pool is pool and slot.ending is cell._source and slot.fork is None
+        goes_on_here = goes_on_here and cell._state == FINISHED
         goes_on_here = goes_on_here and cell._waiters is not None and len(cell._waiters) == 1
         with lock:
             is_first = not self.is_awake and fork.coroutine is self
@@ -73,7 +77,7 @@ class Suspension:
         if not goes_on_here:
             pool.replenish()
         if self._timer is not None:
-            _call_on_loop_of(self._timer)
+            self._timer.cancel()
 
     # -- the timer, where the wait has an end
 
@@ -84,15 +88,22 @@ class Suspension:
         call_at = getattr(self._clock, "call_at", None)
         if call_at is not None:
             call_at(self.until, self.wake)
-        else:
+            return
+        try:
             self._fork.runtime.facade.inbox().post(self)
+        except RuntimeError:  # the runtime was closed, and this fork goes on in its own time
+            remaining = max(0.0, self.until - self._clock())
+            timer = threading.Timer(min(remaining, threading.TIMEOUT_MAX), self.wake)
+            timer.daemon = True
+            timer.start()
 
     def arrive(self) -> None:
         """Start the timer, on the facade's loop."""
-        loop, remaining = this_thread().inbox.loop, max(0.0, self.until - self._clock())
-        timer = self._timer = _Timer(loop, loop.call_later(remaining, self.wake))
+        inbox, remaining = this_thread().inbox, max(0.0, self.until - self._clock())
+        inbox.hosted.add(self)
+        self._timer = _Timer(self, inbox, inbox.loop.call_later(remaining, self.wake))
         if self.is_awake:  # meanwhile
-            timer.handle.cancel()
+            self._timer.cancel()
 
     def strand(self) -> None:
         """Go on: the loop has closed, and nobody would tell the time."""
@@ -137,21 +148,30 @@ class Suspension:
         """Let go of all: a timer may keep this for long."""
         if self.cell is not None and self.cell._state < FINISHED:
             self.cell._discard_waiter(self)
+        if not self.is_awake:  # it need not leave, and nobody has cancelled the timer
+            self.is_awake = True
+            if self._timer is not None:
+                self._timer.cancel()
         self.cell = self.coroutine = self.context = self.refusal = None
 
 
 class _Timer:
-    """A timer on a loop, to be cancelled from any thread."""
+    """The timer of a suspension on a loop, which tells it if it closes before."""
 
-    __slots__ = ("handle", "loop")
+    __slots__ = ("_handle", "_inbox", "_suspension")
 
-    def __init__(self, loop: Any, handle: Any) -> None:
-        self.loop = loop
-        self.handle = handle
+    def __init__(self, suspension: Suspension, inbox: Inbox, handle: Any) -> None:
+        self._suspension: Suspension | None = suspension
+        self._inbox = inbox
+        self._handle = handle
 
-
-def _call_on_loop_of(timer: _Timer) -> None:
-    try:
-        timer.loop.call_soon_threadsafe(timer.handle.cancel)
-    except RuntimeError:  # the loop has closed, and the timer with it
-        pass
+    def cancel(self) -> None:
+        """Cancel it; from any thread, and again if that was interrupted."""
+        self._inbox.hosted.discard(self._suspension)
+        loop = self._inbox.loop
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._handle.cancel)
+        except RuntimeError:  # the loop has closed, and the timer with it
+            pass
+        self._suspension = None

@@ -22,8 +22,6 @@ if sys.version_info >= (3, 12):
 else:  # there it is Python code, three times as slow as the look-up that it makes
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
-_EMPTY = contextvars.Context()
-
 
 class TaskScope(Scope):
     """A plain asyncio task that forks or waits."""
@@ -59,8 +57,9 @@ def _scope_of_task(task: asyncio.Task[Any], above: Scope | None, loop: asyncio.A
     if above is not None:
         scope.instruments = above.instruments
     current.set(scope)
-    # The copy of the current context would hold the scope until the callback has run; an empty one holds nothing.
-    task.add_done_callback(scope.task_done, context=_EMPTY)
+    # The copy of the current context would hold the scope until the callback has run; a fresh, empty one holds nothing.
+    # One that all share could not be entered by two loops at once, and uvloop's loops die of that.
+    task.add_done_callback(scope.task_done, context=contextvars.Context())
     return scope
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import itertools
 import json
@@ -117,6 +118,35 @@ def test_a_fork_that_has_left_the_kernel_it_ran_in_forgets_it() -> None:
         assert futures[0]._source.outer is None  # type: ignore[union-attr]
         target.set_result(3)
         assert waiting.result(PATIENCE_S) == 3
+
+
+def test_a_loop_left_with_tasks_that_wait_lends_nothing_once_its_fork_has_left_the_thread() -> None:
+    async def await_it(future: Future[None]) -> None:
+        await future
+
+    async def begin_to_await(future: Future[None]) -> None:
+        tasks.append(asyncio.ensure_future(await_it(future)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    @scripted
+    async def body() -> Any:
+        with asyncio.Runner() as runner:
+            runner.run(begin_to_await(awaited))
+            await run(sync.wait, target)
+            slot = this_thread()
+            return slot.loan, slot.lender, slot.num_awaiting
+
+    tasks: list[Any] = []
+    awaited: Future[None] = Future()
+    target: Future[None] = Future()
+    with sync.Runtime(1, blas_threads=None) as runtime:
+        future = fork(body)
+        until(lambda: runtime.statistics().suspended and not runtime.statistics().running)
+        assert runtime.statistics().blocked == 0
+        target.set_result(None)
+        assert future.result(PATIENCE_S) == (None, None, 0)
+        assert_at_rest(runtime)
 
 
 # -- kinds of scripted callables

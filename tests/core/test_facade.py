@@ -142,3 +142,19 @@ def test_closing_without_waiting_leaves_a_busy_loop_to_itself(facade: Facade) ->
     before = set(facades())
     gate.open()
     until(lambda: not before & set(facades()))
+
+
+def test_a_loop_that_has_ended_by_itself_is_replaced(facade: Facade) -> None:
+    first = facade.inbox()
+    ended = facade._loop
+    assert ended is not None
+    assert ended._stop is not None
+    loop = first.loop
+    assert loop is not None
+    first.close()  # as the end of the loop does
+    second = facade.inbox()
+    assert second is not first
+    assert second.is_open
+    assert facade.inbox() is second
+    loop.call_soon_threadsafe(ended._stop.set)
+    ended.join()

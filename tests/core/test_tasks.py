@@ -1,14 +1,17 @@
 import asyncio
 import contextvars
 import gc
+import threading
 import weakref
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
+from asyncjit import fork
 from asyncjit._core.context import Scope, current
 from asyncjit._core.tasks import TaskScope, here, refuse_loop, require_loop
 from asyncjit.errors import ForkCancelled, WaitOnEventLoopError
+from tests.at_rest import PATIENCE_S
 from tests.core.members import Member
 from tests.support import optional
 
@@ -173,3 +176,28 @@ def test_under_trio_both_name_the_way_out() -> None:
     trio.run(main)
     assert all("backend='asyncio'" in text for text in told)
     assert all("trio.to_thread.run_sync" in text for text in told)
+
+
+def test_tasks_of_two_loops_may_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, event: errors.append(event["message"]))
+        await asyncio.ensure_future(forking())
+        await asyncio.sleep(0)
+
+    async def forking() -> None:
+        await fork(int)
+
+    def meet(scope: TaskScope, task: Any) -> None:
+        both.wait(PATIENCE_S)
+        task_done(scope, task)
+
+    errors: list[str] = []
+    both = threading.Barrier(2)
+    task_done = TaskScope.task_done
+    monkeypatch.setattr(TaskScope, "task_done", meet)
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert errors == []

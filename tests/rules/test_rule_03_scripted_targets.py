@@ -194,6 +194,43 @@ def test_a_callback_that_waits_for_an_event_of_the_scripted_fork() -> None:
     assert seen == [True]
 
 
+def test_a_callback_of_what_a_failure_cancels_waits_for_an_event_of_the_scripted_fork() -> None:
+    @scripted
+    async def body(failing: Future[Any]) -> None:
+        with contextlib.suppress(ValueError):
+            await run(sync.wait, failing)
+        seen.set()
+
+    def fail() -> None:
+        gate()
+        raise ValueError("on purpose")
+
+    def see(_: Future[Any]) -> None:
+        told.append(seen.wait(PATIENCE_S))
+
+    seen, gate, other = threading.Event(), Gate(), Gate()
+    told: list[bool] = []
+    with sync.Runtime(3, blas_threads=None) as runtime:
+
+        def script() -> None:
+            with sync.fork_group() as group:
+                failing = group.fork(fail)
+                gate.await_start()
+                waiting.append(sync.fork(body, failing))
+                until(lambda: runtime.statistics().suspended)
+                group.fork(other).add_done_callback(see)
+                other.await_start()
+                gate.open()
+                until(lambda: told)
+                other.open()
+
+        waiting: list[Future[None]] = []
+        with pytest.raises(ExceptionGroup, match="errors in a fork_group"):
+            script()
+        assert told == [True]
+        waiting[0].result(PATIENCE_S)
+
+
 def test_a_fork_about_to_go_on_keeps_the_runtime_busy_though_the_permit_has_gone_to_a_blocked_waiter() -> None:
     def blocked() -> None:
         running.result(PATIENCE_S)

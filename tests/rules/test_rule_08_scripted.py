@@ -264,3 +264,24 @@ def test_close_that_cancels_ends_suspended_forks(runtime: sync.Runtime) -> None:
     assert runtime.close(cancel=True, timeout=PATIENCE_S) == []
     assert log.told == [ForkCancelled, "finally"]
     assert waiting.cancelled()
+
+
+def test_close_that_cancels_reaches_what_can_go_on_and_has_no_thread_yet() -> None:
+    @scripted
+    async def body() -> None:
+        await run(sync.wait, first)
+        await run(sync.wait, Future())  # nobody completes it
+
+    first: Future[None] = Future()
+    gate = Gate()
+    with sync.Runtime(1, blas_threads=None) as runtime:
+        future = fork(body)
+        suspended(runtime)
+        fork(gate)
+        gate.await_start()
+        first.set_result(None)
+        assert runtime.statistics().queued == 1
+        assert len(runtime.close(cancel=True, timeout=0)) == 2
+        assert future.cancelled()
+        gate.open()
+        assert_at_rest(runtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -145,6 +146,46 @@ async def test_a_timeout_by_the_machines_clock(runtime: sync.Runtime) -> None:
         return False
 
     assert await asyncjit.wait_all([fork(body) for _ in range(20)]) == [True] * 20
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_timeout_outlasts_a_close_that_did_not_wait(has_begun: bool) -> None:
+    @scripted
+    async def body() -> str:
+        if not has_begun:
+            await run(sync.wait, target)
+        try:
+            await run(sync.wait, Future(), timeout=0.2)
+        except TimeoutError:
+            return "timed out"
+        return "woken"
+
+    target: Future[None] = Future()
+    with sync.Runtime(1, blas_threads=None) as runtime:
+        future = fork(body)
+        until(lambda: runtime.statistics().suspended)
+        assert len(runtime.close(timeout=0)) == 1
+    target.set_result(None)
+    assert future.result(PATIENCE_S) == "timed out"
+
+
+def test_a_wait_that_need_not_begin_leaves_no_timer_behind() -> None:
+    class Completer(Instrument):
+        def wait_started(self, scope: Any, future: Any) -> None:
+            if future is target:
+                target.set_result(None)
+
+    @scripted
+    async def body() -> None:
+        await run(sync.wait, target, timeout=3600)
+
+    target: Future[None] = Future()
+    with sync.Runtime(1, blas_threads=None, instruments=[Completer()]) as runtime:
+        hosted = runtime.facade.inbox().hosted
+        fork(body).result(PATIENCE_S)
+        fork(asyncio.sleep, 0).result(PATIENCE_S)  # behind the timer's letter
+        until(lambda: not hosted)
+        assert_at_rest(runtime)
 
 
 def test_a_target_that_passes_its_own_deadline(timed: sync.Runtime, clock: ManualClock) -> None:
