@@ -10,8 +10,11 @@ Where things are, from the bottom up:
 - `interpreter`: `Interpreter`, which runs it;
 - `costs`, `chains`, `report`, `auto_forking`: the pass that forks what is independent;
 - `dummies`, `shapes`, `rules`, `showing`: the types of results, without computing them;
-- `tracer`, `methods`, `functions`, `memories`, `futures`: what stands for arrays and futures while tracing;
-- `recording`, `bodies`, `places`: what is done to them becomes nodes, with their places in the user's code;
+- `writing`, `errstates`: calls that write, and calls within `np.errstate`, as pure ones;
+- `tracer`, `methods`, `functions`, `futures`: what stands for arrays and futures while tracing;
+- `memories`, `writing`, `constants`, `errstates`: who shares memory, in-place operations, plain arrays, `np.errstate`;
+- `recording`, `bodies`, `places`, `constants`: what is done to them becomes nodes, with their places in the user's
+  code, and plain arrays become constants;
 - `tracing`, `checking`: `trace`, and whether its graph does what the program does.
 """
 

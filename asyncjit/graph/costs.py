@@ -12,6 +12,7 @@ from asyncjit._core.context import current
 from asyncjit._core.forking import start
 from asyncjit._core.runtime import Runtime
 from asyncjit.graph.ir import Graph
+from asyncjit.graph.plan import describe, note_once
 from asyncjit.graph.trees import fill, leaves_at
 
 ENOUGH_S = 0.5  # chosen: a graph that takes longer is run once more after its first run, which warms up, not five times
@@ -41,7 +42,11 @@ def _run_once(graph: Graph, inputs: list[Any]) -> list[int]:
     for index, node in enumerate(graph.body):
         args, kwargs = fill((node.args, node.kwargs), [values[id(value)] for value in node.arguments])
         begin = time.perf_counter_ns()
-        result = node.fn(*args, **kwargs)  # type: ignore[misc]  # without forks every node has a function
+        try:
+            result = node.fn(*args, **kwargs)  # type: ignore[misc]  # without forks every node has a function
+        except Exception as error:
+            note_once(error, f"{describe(node)}, measured on the example inputs")
+            raise
         costs.append(time.perf_counter_ns() - begin)
         values.update(zip(map(id, node.targets), leaves_at(node.results, result), strict=True))
         del args, kwargs, result

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from asyncjit._core.stepping import ScriptFunction, run_blocking
-from asyncjit.graph.ir import ArrayType, Graph, Type
+from asyncjit.graph.ir import ArrayType, Graph, Value
 from asyncjit.graph.plan import note_once, plan_of
 from asyncjit.graph.printer import show
 from asyncjit.graph.steps import Registers, show_type
 from asyncjit.graph.trees import Ref, is_flat, leaves_at
+
+_OTHER_ARITHMETIC = (np.matrix, np.ma.MaskedArray, list, tuple, dict)  # whose `*` and the like are not NumPy's ufuncs
 
 
 async def _steps(self: Interpreter, /, *args: Any, **kwargs: Any) -> Any:
@@ -81,10 +83,10 @@ class Interpreter:
         if not any(self._signature):
             self._signature = tuple(Ref(index) for index in range(len(graph.params))), {}
         self._is_flat = is_flat(self._signature[0]) and not self._signature[1]
-        self._types: list[Type] = [value.type for value in graph.params]
+        self._num_inputs = len(graph.params)
 
     def _inputs_from(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Registers:
-        if self._is_flat and not kwargs and len(args) == len(self._types):
+        if self._is_flat and not kwargs and len(args) == self._num_inputs:
             return list(args)
         try:
             return leaves_at(self._signature, (args, kwargs))
@@ -102,7 +104,7 @@ class Interpreter:
         different = [
             (value.name, value.type, show_type(item))
             for value, item in zip(self.graph.params, inputs, strict=True)
-            if not _is_of(item, value.type)
+            if not _is_of(item, value)
         ]
         traced = ", ".join(f"{name} : {type}" for name, type, _ in different)
         return f"traced for {traced}, called with {', '.join(given for *_, given in different)}" if different else ""
@@ -111,9 +113,15 @@ class Interpreter:
         return f"<asyncjit.graph.Interpreter of {self.graph.name}>"
 
 
-def _is_of(item: Any, expected: Type) -> bool:
+def _is_of(item: Any, value: Value) -> bool:
+    expected, kind = value.type, type(item)
     if not isinstance(expected, ArrayType):
         return True
-    if issubclass(type(item), (np.ndarray, np.generic)):
+    if kind is not np.ndarray and issubclass(kind, _OTHER_ARITHMETIC):
+        raise TypeError(
+            f"the input {value.name}, traced as {expected}, is a {kind.__name__}, which does not compute as arrays do: "
+            "give an array, as np.asarray makes one"
+        )
+    if issubclass(kind, (np.ndarray, np.generic)):
         return bool(item.dtype == expected.dtype and item.shape == expected.shape)
     return hasattr(item, "__array_function__")  # a graph traced anew: to ask a traced array for its shape would fix it

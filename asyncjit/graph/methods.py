@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from asyncjit.graph.functions import METHOD_KINDS
 from asyncjit.graph.places import refuse
+from asyncjit.graph.writing import Into
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,14 @@ def reflected(ufunc: Any, fn: Any = None) -> Callable[..., Any]:
     return traced
 
 
-def in_place(sign: str, ufunc: Any, fn: Any = None) -> Callable[..., Any]:
-    """Return the operator that changes its left operand; of a scalar it gives a new one, as NumPy's does."""
-    kind = f"numpy::{ufunc.__name__}"
+def in_place(sign: str, ufunc: Any, fn: Any) -> Callable[..., Any]:
+    """Return the operator `fn` that changes its left operand; of a scalar it gives a new one, as NumPy's does."""
+    kind, into = f"numpy::{ufunc.__name__}", Into(ufunc, fn)
 
     def traced(self: Any, other: Any, /) -> Any:
-        result = self._call(kind, fn or ufunc, (self, other), {}, may_be_view=False)
         if self._is_scalar:
-            return result
-        self._recorder.write(self, result, f"`{sign}`")
-        return self
+            return self._call(kind, into, (self, other), {}, may_be_view=False)
+        return self._recorder.record_into(kind, into, (self, other), {}, (self,), f"`{sign}`")
 
     return traced
 

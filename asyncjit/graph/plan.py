@@ -70,7 +70,9 @@ class Plan:
             self._add(after)
         self.waits = len(self._parts) > 1
         self._num_empty = layout.num_registers - len(graph.params)
-        self._result = reader(graph.results, [layout.registers[id(value)] for value in graph.returns])
+        self._result = reader(
+            graph.results, [layout.registers[id(value)] for value in graph.returns], copies=not is_below
+        )
 
     def _add(self, steps: list[Step]) -> None:
         self._parts[-1][1].extend(steps)

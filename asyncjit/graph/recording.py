@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, CoroutineType, FrameType
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from asyncjit._core.context import Handler, Scope, current
 from asyncjit._core.future import Future
 from asyncjit.errors import TraceError
 from asyncjit.graph.bodies import Body, is_traced, refuse_escaped
+from asyncjit.graph.constants import Constants
 from asyncjit.graph.dummies import dummy_like, type_of
+from asyncjit.graph.errstates import UnderErrstate
 from asyncjit.graph.futures import TracedFuture
 from asyncjit.graph.ir import FORK, WAIT, FutureType, Graph, Guard, Node, Value
 from asyncjit.graph.memories import Memory
@@ -25,6 +27,7 @@ from asyncjit.graph.shapes import TracedShape
 from asyncjit.graph.showing import memories_of, show_call, take_out_arrays
 from asyncjit.graph.tracer import Tracer
 from asyncjit.graph.trees import fill, leaves_of, map_tree, take_out
+from asyncjit.graph.writing import Into, shown_into
 
 
 class Recorder(Handler):
@@ -42,6 +45,8 @@ class Recorder(Handler):
         self.body = self.root = Body(Graph(name), self, None, None)
         self.outside = outside
         self.num_forks = 0
+        self.constants = Constants()
+        self.errstate: dict[str, Any] = {**np.geterr()}
         self.is_open = True
         self.refusals: list[TraceError] = []  #: that were raised
 
@@ -57,8 +62,35 @@ class Recorder(Handler):
     ) -> Any:
         """Append a call of `fn`, one of NumPy's functions, and return what it returns, traced."""
         template, tracers = _without_arrays(args, kwargs)
-        shown = show_call(kind, fn, template, [tracer._dummy for tracer in tracers])
+        with self._fixed_if_refused(tracers):
+            shown = show_call(kind, fn, template, [tracer._dummy for tracer in tracers])
         return self._append(kind, fn, template, tracers, shown, may_be_view=may_be_view)
+
+    def record_into(
+        self,
+        kind: str,
+        fn: Into,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        targets: Sequence[Tracer | None],
+        how: str,
+    ) -> Any:
+        """Append a call that writes into `targets`: they are what it gives from now on. Return it, with them in it."""
+        for target in targets:
+            if target is not None:
+                self._refuse_shared(target, how)
+        plain, tracers = _without_arrays(args, {key: value for key, value in kwargs.items() if key != "out"})
+        template, all_tracers = _without_arrays(args, kwargs)
+        with self._fixed_if_refused(all_tracers):
+            shown = show_call(kind, fn.fn, plain, [tracer._dummy for tracer in tracers])
+            shown = shown_into(fn.fn, shown, [None if target is None else target._dummy for target in targets], how)
+        result = self._append(kind, fn, template, all_tracers, shown, may_be_view=False)
+        results = result if isinstance(result, tuple) else (result,)
+        for target, new in zip(targets, results, strict=True):
+            if target is not None:
+                target._value = new._value
+        kept = tuple(new if target is None else target for target, new in zip(targets, results, strict=True))
+        return kept if isinstance(result, tuple) else kept[0]
 
     def called(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Append a layer or function of `nn` as one node; run it if nothing traced goes in."""
@@ -69,7 +101,7 @@ class Recorder(Handler):
         kind = f"nn::functional.{operation.__name__}" if is_function else f"nn::{type(operation).__name__}"
         template, tracers = _without_arrays(args, kwargs)
         shown_args, shown_kwargs = fill(template, [tracer._dummy for tracer in tracers])
-        with self.paused(), np.errstate(all="ignore"):
+        with self._fixed_if_refused(tracers), self.paused(), np.errstate(all="ignore"):
             shown = operation._shapes(*shown_args, **shown_kwargs)
         return self._append(kind, operation, template, tracers, shown, may_be_view=True)
 
@@ -77,14 +109,17 @@ class Recorder(Handler):
         self, kind: str, fn: Any, template: Any, tracers: Sequence[Tracer], shown: Any, *, may_be_view: bool
     ) -> Any:
         """Append a call whose results are like the dummies `shown`, and return them traced."""
+        errstate: dict[str, Any] = {**np.geterr()}
+        if errstate != self.errstate and not kind.startswith("nn::"):  # layers are shown with their settings
+            fn = UnderErrstate(fn, errstate)
+        self.constants.take(template)
         arguments = [self.take(tracer) for tracer in tracers]
         results, leaves = take_out_arrays(shown, kind)
         node = Node(kind, arguments, fn=fn, args=template[0], kwargs=template[1], results=results, place=user_place())
         values = self.body.graph.append(node, [type_of(leaf) for leaf in leaves])
-        constants = [leaf for leaf in leaves_of(template) if isinstance(leaf, np.ndarray)] if may_be_view else []
         made = []
         for leaf, value in zip(leaves, values, strict=True):
-            memories = memories_of(leaf, tracers, constants) if may_be_view else ()
+            memories = memories_of(leaf, node, tracers) if may_be_view else ()
             made.append(Tracer(self.body, value, dummy_like(leaf), memories))
         return fill(results, made)
 
@@ -120,20 +155,20 @@ class Recorder(Handler):
             expected = seen.shape[what] if isinstance(what, int) else getattr(seen, what)
             owner.graph.guards.append(Guard(tracer._value, what, expected, user_place()))
 
+    @contextmanager
+    def _fixed_if_refused(self, tracers: Sequence[Tracer]) -> Iterator[None]:
+        """Have an error of the block hold for these dtypes and shapes alone: the code may catch it, and so choose."""
+        try:
+            yield
+        except Exception:
+            for tracer in tracers:
+                for what in ("dtype", "ndim", *range(tracer._dummy.ndim)):
+                    self.guard(tracer, what)
+            raise
+
     def write(self, target: Tracer, result: Any, how: str) -> None:
-        """Have `target` be `result` from now on, as if that had been written into its memory."""
+        """Have `target` be `result`, of its dtype and shape, from now on, as if that had been written into it."""
         self._refuse_shared(target, how)
-        old, new = target._dummy, result._dummy
-        if new.shape != old.shape:
-            raise ValueError(
-                f"non-broadcastable output operand with shape {old.shape} doesn't match the broadcast shape {new.shape}"
-            )
-        if new.dtype != old.dtype:
-            if not np.can_cast(new.dtype, old.dtype, "same_kind"):
-                raise TypeError(
-                    f"Cannot cast output of {how} from {new.dtype!r} to {old.dtype!r} with casting rule 'same_kind'"
-                )
-            result = result.astype(old.dtype)
         target._value = result._value
 
     def _refuse_shared(self, target: Tracer, how: str) -> None:
@@ -185,7 +220,7 @@ class Recorder(Handler):
     def run(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return `fn(*args, **kwargs)`; a coroutine is driven to its end."""
         result = fn(*args, **kwargs)
-        return _driven(result) if inspect.iscoroutine(result) else result
+        return _driven(result) if issubclass(type(result), CoroutineType) else result
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -218,6 +253,6 @@ def _without_arrays(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, l
 def _checked_argument(leaf: Any) -> Any:
     if type(leaf) is TracedShape:
         return leaf.plain()
-    if isinstance(leaf, Future):
+    if issubclass(type(leaf), Future):  # and not isinstance, which asks a traced array for its class
         refuse("a future is used as an array", "wait for it first")
     return leaf

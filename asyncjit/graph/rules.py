@@ -191,6 +191,8 @@ def einsum(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         for letter, length in zip(letters, operand.shape, strict=True):
             if lengths.setdefault(letter, length) != length:
                 raise NotCovered
+    if len(operands) == 1 and arrow and set(output) == set(lengths):
+        raise NotCovered  # it sums nothing, and gives a view
     if not arrow:
         output = "".join(letter for letter in sorted(lengths) if inputs.count(letter) == 1)
     result = call_with_dummies(fn, [args[0], *map(shrunk, operands)], kwargs)
@@ -222,6 +224,8 @@ def matrices(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     array = args[0]
     if not isinstance(array, np.ndarray) or array.ndim < 2 or 0 in array.shape:
         raise NotCovered
+    if fn is np.linalg.matrix_power and 1 in (*args[1:], *kwargs.values()):
+        raise NotCovered  # it gives the array itself
     *batch, rows, columns = array.shape
     lengths = {2: min(rows, columns), 3: max(rows, columns)}
     small = np.eye(3 if rows > columns else 2, 3 if rows < columns else 2, dtype=array.dtype)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from asyncjit.graph.dummies import is_array, other_dummy
+from asyncjit.graph.ir import Node
 from asyncjit.graph.memories import Memory
 from asyncjit.graph.places import refuse
 from asyncjit.graph.rules import evaluate
@@ -89,16 +90,25 @@ def take_out_arrays(tree: Any, kind: str) -> tuple[Any, list[Any]]:
     return map_tree(place_of_leaf, tree), leaves
 
 
-def memories_of(leaf: Any, tracers: Sequence[Tracer], constants: Sequence[Any]) -> tuple[Memory, ...]:
-    """Return whose memory a result is a view of, or may be."""
+def memories_of(leaf: Any, node: Node, tracers: Sequence[Tracer]) -> tuple[Memory, ...]:
+    """Return whose memory a result of a node is a view of, or may be in some run."""
     if not isinstance(leaf, np.ndarray):
         return ()
+    is_any = leaf.size == 0 or _is_sometimes_view(node)  # of an empty view nothing can be seen
     shared = [
         memory
         for tracer in tracers
-        if isinstance(tracer._dummy, np.ndarray) and np.may_share_memory(leaf, tracer._dummy)
+        if isinstance(tracer._dummy, np.ndarray) and (is_any or np.may_share_memory(leaf, tracer._dummy))
         for memory in tracer._memories
     ]
-    if any(np.may_share_memory(leaf, constant) for constant in constants):
+    constants = [one for one in leaves_of((node.args, node.kwargs)) if isinstance(one, np.ndarray)]
+    if any(is_any or np.may_share_memory(leaf, constant) for constant in constants):
         shared.append(Memory(is_foreign=True))
     return tuple(shared)
+
+
+def _is_sometimes_view(node: Node) -> bool:
+    """Whether dtype and memory order, which may be others in a run, decide if a result is a view."""
+    if node.operation == "numpy::astype":
+        return any(leaf is False for leaf in leaves_of((node.args, node.kwargs)))  # copy=False
+    return node.operation in ("numpy::reshape", "numpy::ravel", "numpy::conjugate")

@@ -160,25 +160,32 @@ def show_type(value: Any) -> str:
     return type(value).__name__
 
 
-def reader(template: Any, sources: Sequence[int]) -> Reader:
-    """Return what fills a template from the registers; what can be changed is made anew each time."""
+def reader(template: Any, sources: Sequence[int], *, copies: bool = False) -> Reader:
+    """Return what fills a template from the registers; what can be changed is made anew each time.
+
+    Constant arrays are copied only if asked for: who gets them may write into them.
+    """
     kind = type(template)
-    if _is_constant(template):
+    if copies and isinstance(template, np.ndarray):
+        return lambda registers: template.copy(order="K")
+    if not copies and _is_constant(template):
         return lambda registers: template
     if kind is Ref:
         return itemgetter(sources[template.index])
     if isinstance(template, tuple):
-        items = [reader(item, sources) for item in template]
+        items = [reader(item, sources, copies=copies) for item in template]
         make: Any = kind if kind is tuple else kind._make
         return lambda registers: make(item(registers) for item in items)
     if kind is list:
-        items = [reader(item, sources) for item in template]
+        items = [reader(item, sources, copies=copies) for item in template]
         return lambda registers: [item(registers) for item in items]
     if kind is dict:
-        named = [(key, reader(item, sources)) for key, item in template.items()]
+        named = [(key, reader(item, sources, copies=copies)) for key, item in template.items()]
         return lambda registers: {key: item(registers) for key, item in named}
-    bounds = reader((template.start, template.stop, template.step), sources)
-    return lambda registers: slice(*bounds(registers))
+    if kind is slice:
+        bounds = reader((template.start, template.stop, template.step), sources, copies=copies)
+        return lambda registers: slice(*bounds(registers))
+    return lambda registers: template
 
 
 def _is_constant(template: Any) -> bool:

@@ -22,6 +22,7 @@ from asyncjit.graph.methods import changing, in_place, method, operator_of, refl
 from asyncjit.graph.places import refuse
 from asyncjit.graph.shapes import TracedShape
 from asyncjit.graph.trees import leaves_of
+from asyncjit.graph.writing import Into
 
 _COMPUTE = "compute with arrays, as x * 2, and return what is to be seen"
 _PYTHON = "its value is not there while tracing, and would be fixed in the graph: "
@@ -75,7 +76,7 @@ class Tracer:
         self, kind: str, fn: Any, args: Sequence[Any], kwargs: dict[str, Any], *, may_be_view: bool = True
     ) -> Any:
         """Record a call; with `out`, which must be traced, that becomes the result."""
-        out = kwargs.pop("out", None)
+        out = kwargs.get("out")
         outs = out if isinstance(out, tuple) else (out,)
         for into in outs:
             if into is not None and type(into) is not Tracer:
@@ -83,15 +84,10 @@ class Tracer:
                     f"{kind} writes into an array that is not traced (out=, or an operator like +=)",
                     "the graph would not see it; use the result, as y = y + x",
                 )
-        result = self._recorder.record(kind, fn, args, kwargs, may_be_view=may_be_view)
         if all(into is None for into in outs):
-            return result
-        results = result if isinstance(result, tuple) else (result,)
-        for into, new in zip(outs, results, strict=True):
-            if into is not None:
-                self._recorder.write(into, new, f"out= of {kind}")
-        kept = tuple(new if into is None else into for into, new in zip(outs, results, strict=True))
-        return kept if isinstance(result, tuple) else kept[0]
+            kwargs.pop("out", None)
+            return self._recorder.record(kind, fn, args, kwargs, may_be_view=may_be_view)
+        return self._recorder.record_into(kind, Into(fn), args, kwargs, outs, f"out= of {kind}")
 
     # -- NumPy's protocols
 
@@ -135,9 +131,9 @@ class Tracer:
         return np
 
     __array__ = refused(
-        "the conversion to a plain array (np.array, np.asarray, plain[x], x in a list of numbers, scipy)",
-        "its value would be fixed in the graph; x is an array already; np.stack makes one of a list, "
-        "and nn.functional.embedding(x, plain) looks up in a plain array",
+        "the conversion to a plain array (np.array, np.asarray, plain[i] = x, plain[x], x in a list of numbers, scipy)",
+        "its value would be fixed in the graph; x is an array already; np.stack makes one of a list, which can grow; "
+        "nn.functional.embedding(x, plain) looks up in a plain array",
     )
 
     # -- what is read, and so fixed
@@ -145,6 +141,8 @@ class Tracer:
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         kind: type = type(self._dummy)
+        if self._is_scalar:  # the classes of scalars are their dtypes
+            self._recorder.guard(self, "dtype")
         return kind
 
     @property
@@ -243,7 +241,7 @@ class Tracer:
     getfield = refused("getfield()", _BYTES)
     setflags = refused("setflags()", _MEMORY)
     flags = refused_attribute("flags", _MEMORY)
-    strides = refused_attribute("strides", _MEMORY)
+    strides = refused_attribute("strides", "windows are np.lib.stride_tricks.sliding_window_view(x, size, axis=0)")
     base = refused_attribute("base", _MEMORY)
     data = refused_attribute("data", _MEMORY)
     ctypes = refused_attribute("ctypes", _MEMORY)
@@ -280,19 +278,19 @@ class Tracer:
     __lshift__, __rlshift__ = operator_of(np.left_shift), reflected(np.left_shift)
     __rshift__, __rrshift__ = operator_of(np.right_shift), reflected(np.right_shift)
 
-    __iadd__ = in_place("+=", np.add)
-    __isub__ = in_place("-=", np.subtract)
-    __imul__ = in_place("*=", np.multiply)
-    __itruediv__ = in_place("/=", np.divide)
-    __ifloordiv__ = in_place("//=", np.floor_divide)
-    __imod__ = in_place("%=", np.remainder)
-    __ipow__ = in_place("**=", np.power, operator.pow)
-    __imatmul__ = in_place("@=", np.matmul)
-    __iand__ = in_place("&=", np.bitwise_and)
-    __ior__ = in_place("|=", np.bitwise_or)
-    __ixor__ = in_place("^=", np.bitwise_xor)
-    __ilshift__ = in_place("<<=", np.left_shift)
-    __irshift__ = in_place(">>=", np.right_shift)
+    __iadd__ = in_place("+=", np.add, operator.iadd)
+    __isub__ = in_place("-=", np.subtract, operator.isub)
+    __imul__ = in_place("*=", np.multiply, operator.imul)
+    __itruediv__ = in_place("/=", np.divide, operator.itruediv)
+    __ifloordiv__ = in_place("//=", np.floor_divide, operator.ifloordiv)
+    __imod__ = in_place("%=", np.remainder, operator.imod)
+    __ipow__ = in_place("**=", np.power, operator.ipow)
+    __imatmul__ = in_place("@=", np.matmul, operator.imatmul)
+    __iand__ = in_place("&=", np.bitwise_and, operator.iand)
+    __ior__ = in_place("|=", np.bitwise_or, operator.ior)
+    __ixor__ = in_place("^=", np.bitwise_xor, operator.ixor)
+    __ilshift__ = in_place("<<=", np.left_shift, operator.ilshift)
+    __irshift__ = in_place(">>=", np.right_shift, operator.irshift)
 
     # -- methods and attributes of arrays
 

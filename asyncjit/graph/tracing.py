@@ -111,7 +111,8 @@ def trace(
     -----
     What the function itself raises surfaces as it is, with a note. A function that is traced within a trace has a
     graph of its own; the outer one sees nothing of it. A traced function that is called within a trace adds its nodes.
-    Plain arrays that the function uses become constants of the graph: they are not copied, so later changes show.
+    Plain arrays that the function uses become constants of the graph: they are not copied, so later changes show; one
+    that changes while the function is traced is refused. Returned ones are copied, for each call anew.
 
     Examples
     --------
@@ -179,6 +180,7 @@ def _record(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
         recorder.root.returns(result, f"{name}()")
         for error in recorder.refusals[:1]:  # it was caught
             raise error
+        recorder.constants.check()
     except TraceError:
         raise
     except BaseException as error:

@@ -25,7 +25,7 @@ def map_tree(fn: Callable[[Any], Any], tree: Any) -> Any:
     kind = type(tree)
     if kind is tuple or kind is list:
         return kind(map_tree(fn, item) for item in tree)
-    if isinstance(tree, tuple) and hasattr(kind, "_fields"):
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):  # isinstance would ask a traced array for its class
         return kind(*(map_tree(fn, item) for item in tree))
     if kind is dict:
         return {key: map_tree(fn, item) for key, item in tree.items()}

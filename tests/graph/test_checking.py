@@ -52,7 +52,7 @@ def test_a_plain_array_that_is_filled_later_is_found() -> None:
         plain[:] = 1
         return y
 
-    with pytest.raises(TraceError, match="on the example inputs, the graph and the function differ"):
+    with pytest.raises(TraceError, match=rf"{__file__}:{f.__code__.co_firstlineno + 2}: an array that is not traced"):
         trace(f, X)
 
 

@@ -75,3 +75,11 @@ def test_a_hop_is_run_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None
         assert measure_hop() > 0
     assert threads
     assert threading.get_ident() not in threads
+
+
+def test_an_error_on_the_example_names_the_node() -> None:
+    graph, [x] = graph_of("x")
+    give(graph, call(graph, np.linalg.inv, x))
+    with pytest.raises(np.linalg.LinAlgError, match="two-dimensional") as caught:
+        measure_nodes(graph, [X])
+    assert caught.value.__notes__ == ["in numpy::inv, measured on the example inputs"]

@@ -33,6 +33,13 @@ def test_inputs_of_another_shape_and_dtype_work_where_the_graph_allows_it(runtim
     np.testing.assert_array_equal(Interpreter(forked())(np.ones((2, 5))), np.zeros((2, 5)))
 
 
+@pytest.mark.parametrize("kind", [list, tuple, np.ma.masked_array])
+def test_an_input_whose_operators_are_no_ufuncs_is_refused(kind: Any) -> None:
+    text = r"the input x, traced as float32\[3\], is a \w+, which does not compute as arrays do: give an array, as np"
+    with pytest.raises(TypeError, match=text):
+        Interpreter(forked())(kind([1.0, 2.0, 3.0]))
+
+
 @pytest.mark.parametrize(
     ("what", "expected", "given", "message"),
     [
@@ -76,8 +83,8 @@ def test_an_error_after_other_inputs_than_traced_shows_both_types() -> None:
     graph, [x, y, z] = graph_of("x", "y", "z")
     give(graph, call(graph, np.matmul, call(graph, np.add, x, y), z))
     with pytest.raises(ValueError, match="could not be broadcast") as caught:
-        Interpreter(graph)(FOUR, X, [1])
-    assert "traced for x : float32[3], z : float32[3], called with float32[4], list" in caught.value.__notes__
+        Interpreter(graph)(FOUR, X, 1)
+    assert "traced for x : float32[3], z : float32[3], called with float32[4], int" in caught.value.__notes__
 
 
 def test_an_error_with_the_inputs_that_were_traced_says_nothing_of_types() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asyncjit.errors import TraceError
 from asyncjit.graph.memories import Memory
 from asyncjit.graph.tracing import trace
-from tests.graph.eager import check, kinds, refusal
+from tests.graph.eager import assert_same, check, refusal
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -48,8 +49,44 @@ def test_a_change_keeps_the_dtype_of_the_array() -> None:
         y *= np.float64(3)
         return y
 
-    traced = check(f, {"x": X, "wide": np.ones(4)}, {"x": X, "wide": np.full(4, 1e-9)})
-    assert "numpy::astype" in kinds(traced.graph)
+    wide = np.full(4, 1 / 3)
+    check(f, {"x": X, "wide": wide}, {"x": X, "wide": wide * 1e-9})
+    for x, other in ((X.astype(np.float64), wide), (X, wide), (X[:1], wide.astype(np.float16))):
+        assert_same(f(x, other), trace(f, (X.astype(np.float64), wide), check_trace=False)(x, other))
+        assert_same(f(x, other), trace(f, (X, wide), check_trace=False)(x, other))
+
+
+def test_out_decides_on_the_dtype_that_is_computed_with_as_in_numpy() -> None:
+    def f(x: Any, wide: Any) -> Any:
+        total = wide * 1
+        np.sum(x, axis=0, out=total)
+        return total
+
+    x = np.random.default_rng(0).standard_normal((1000, 4)).astype(np.float32)
+    check(f, {"x": x, "wide": np.ones(4)}, {"x": -x, "wide": np.ones(4)})
+    narrow = np.ones(4, np.float32)
+    assert_same(f(x, narrow), trace(f, (x, np.ones(4)), check_trace=False)(x, narrow))
+
+
+def test_a_change_keeps_an_array_without_axes_an_array() -> None:
+    def f(x: Any) -> Any:
+        y = x.copy()
+        y += 1
+        y **= 2
+        return y
+
+    check(f, {"x": np.array(1.5)}, {"x": np.array(2.5)})
+
+
+def test_a_change_that_does_not_fit_other_shapes_raises_in_the_run() -> None:
+    def f(x: Any, other: Any) -> Any:
+        y = x * 2
+        y += other
+        return y
+
+    traced = trace(f, (X, X))
+    with pytest.raises(ValueError, match=r"non-broadcastable output operand with shape \(1,4\)"):
+        traced(X[:1], X)
 
 
 def test_a_scalar_is_bound_anew_as_in_numpy() -> None:
@@ -158,6 +195,13 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "atleast_1d": lambda y: np.atleast_1d(y),
     "broadcast_arrays": lambda y: np.broadcast_arrays(y, 1.0),
     "iteration": lambda y: list(y),
+    # What is a view in other runs only: of other dtypes, orders and sizes.
+    "astype to another dtype": lambda y: y.astype(np.float64, copy=False),
+    "conj": lambda y: y.conj(),
+    "reshape in another order": lambda y: y.reshape(-1, order="F"),
+    "an empty slice": lambda y: y[7:],
+    "einsum": lambda y: np.einsum("ij->ji", y),
+    "matrix_power": lambda y: np.linalg.matrix_power(y[:, :3], 1),
 }
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": lambda y: y.copy(),
@@ -167,6 +211,8 @@ COPIES: dict[str, Callable[[Any], Any]] = {
     "astype": lambda y: y.astype(np.float32),
     "concatenate": lambda y: np.concatenate([y, y]),
     "sum": lambda y: y.sum(axis=0),
+    "einsum that sums": lambda y: np.einsum("ij->i", y),
+    "matrix_power": lambda y: np.linalg.matrix_power(y[:, :3], 2),
     "where": lambda y: np.where(y > 0, y, 0),
 }
 
@@ -188,6 +234,17 @@ def test_what_has_views_alive_or_is_one_is_not_changed(name: str) -> None:
 
     text = f"`+=` would change memory that another array shares: a view of it, or a future's value: {INSTEAD}"
     assert refusal(of_base) == refusal(of_view) == text
+
+
+def test_a_view_of_a_large_array_is_seen_too() -> None:
+    def f(x: Any) -> Any:
+        y = x + 1
+        view = np.einsum("ij->ji", y)
+        view *= 2
+        return y
+
+    with pytest.raises(TraceError, match=r"`\*=` would change memory that another array shares"):
+        trace(f, np.ones((100, 100)))
 
 
 @pytest.mark.parametrize("name", COPIES)

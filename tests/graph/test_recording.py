@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asyncjit import fork, nn, sync
-from asyncjit.errors import CallbackError
+from asyncjit.errors import CallbackError, TraceError
 from asyncjit.graph.tracing import trace
 from tests.graph.eager import check, kinds
 
@@ -77,3 +77,37 @@ def test_an_error_is_raised_by_the_fork_and_caught_there_leaves_a_whole_graph() 
             return x + 1
 
     assert kinds(check(f, {"x": X}, {"x": -X}).graph) == ["numpy::multiply", "numpy::add"]
+
+
+def test_an_error_that_the_function_catches_fixes_what_it_was_raised_for() -> None:
+    def f(x: Any, w: Any) -> Any:
+        rows: list[Any] = []
+        try:
+            while True:
+                rows.append(x[len(rows)] * 2)
+        except IndexError:
+            pass
+        try:
+            return x @ w, rows
+        except ValueError:
+            return x @ w.T, rows
+
+    traced = check(f, {"x": X, "w": X}, {"x": -X, "w": X})
+    with pytest.raises(TraceError, match=r"size in dimension 0 of the input x was read at .*, and was 2; now it is 3"):
+        traced(np.ones((3, 3), np.float32), X)
+    with pytest.raises(TraceError, match=r"size in dimension 0 of the input w was read at .*, and was 2; now it is 3"):
+        traced(X, np.ones((3, 3), np.float32))
+
+
+def test_an_error_of_a_change_that_the_function_catches_fixes_the_shapes() -> None:
+    def f(x: Any, w: Any) -> Any:
+        y = x * 2
+        try:
+            y += w
+        except ValueError:
+            y += w.T
+        return y
+
+    traced = check(f, {"x": X, "w": X.T}, {"x": -X, "w": X.T})
+    with pytest.raises(TraceError, match="of the input w was read at"):
+        traced(X, X)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asyncjit import fork
 from asyncjit.errors import TraceError
 from asyncjit.graph.tracer import Tracer
 from asyncjit.graph.tracing import trace
@@ -225,6 +226,18 @@ def test_another_size_of_what_was_read_is_an_error_that_names_it_and_any_other_w
         TraceError, match=rf"size in dimension 1 of the input x was read at {__file__}:{line} .*4; now .*5"
     ):
         traced(np.ones((3, 5), np.float32))
+
+
+def test_the_class_of_a_scalar_is_its_dtype_and_guarded_and_that_of_an_array_is_not() -> None:
+    def f(x: Any) -> Any:
+        assert isinstance(x, np.ndarray)
+        total = x.sum()
+        return total * 2 if isinstance(total, np.float32) else total * 3
+
+    assert guards(f) == {("0", "dtype", np.dtype("float32"))}
+    with pytest.raises(TraceError, match=r"the dtype of %0, which numpy::sum gives, was read at .* now it is float64"):
+        trace(f, X)(np.ones(3))
+    assert guards(lambda x: (x.sum() * x, np.stack([x[0, 0], x.max()]), [fork(np.negative, x.mean()).wait()])) == set()
 
 
 def test_the_length_and_the_items_of_what_has_no_axes_are_as_numpys() -> None:
