@@ -118,6 +118,7 @@ class Scope:
         "waits_for",
     )
 
+    number = 0  #: of a fork that an instrument has counted
     counts = False
     room: int  # how many children there may be before those that have ended are dropped
 

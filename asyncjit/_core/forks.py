@@ -61,6 +61,7 @@ class Fork(Node):
         self.children = self.cause = self.task = self.blocked = self.waits_for = None
         self.coroutine = self.name = None
         self.outer: Fork | None = None  # the kernel that waits for this one, which runs in place in its thread
+        self.number = 0
         self.ended = self.is_async = False
         self.fn = fn
         self.args = args

@@ -35,6 +35,7 @@ class Node(Scope):
         "is_async",
         "kwargs",
         "name",
+        "number",
         "pool",
     )
 
@@ -49,6 +50,7 @@ class Node(Scope):
     name: str | None  #: once the function is gone
     code: CodeType  #: of the code that forked it
     instruction: int  #: in that code
+    number: int  #: for instruments, which may not keep the fork itself; 0 until the first of them gives one
 
     # -- for people
 
@@ -62,9 +64,7 @@ class Node(Scope):
 
     def site(self) -> str:
         """Tell where it was forked: `forked at model.py:41 in forward`."""
-        code = self.code
-        line = next((n for a, b, n in code.co_lines() if a <= self.instruction < b), code.co_firstlineno)
-        return f"forked at {Path(code.co_filename).name}:{line} in {code.co_name}"
+        return site_of(self.code, self.instruction)
 
     # -- ending
 
@@ -185,6 +185,12 @@ class Node(Scope):
         self.future._state = CANCELLED
         for instrument in self.instruments:
             instrument.ended(self)
+
+
+def site_of(code: CodeType, instruction: int) -> str:
+    """Return the place of a fork for people."""
+    line = next((n for a, b, n in code.co_lines() if a <= instruction < b), code.co_firstlineno)
+    return f"forked at {Path(code.co_filename).name}:{line} in {code.co_name}"
 
 
 def name_of(fn: Any) -> str:

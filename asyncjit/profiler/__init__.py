@@ -1,14 +1,47 @@
-"""The profiler: see the overlap. Stands for `torch.autograd.profiler`.
+"""The profiler: see the overlap, and why there is not more. Stands for `torch.autograd.profiler` and `torch.profiler`.
 
-recording.py   profile: notes what happens
-ranges.py      record_function: names for stretches of code
-timeline.py    what the notes say
-records.py     which is told in plain records
-chrome.py      the trace that Perfetto and chrome://tracing show
+Recording
+    recording.py    profile: notes what happens
+    ranges.py       record_function: names for stretches of code
+    schedules.py    which steps of a long run are recorded
+    notes.py        the notes, by thread
+    machine.py      what the processors did meanwhile
+What the notes say
+    timeline.py     from notes to records
+    tracks.py       threads as lanes, forks as rows
+    lanes.py        strands and ranges that nest
+    waits.py        who waited for whom
+    outside.py      when the code outside of forks ran
+    tables.py       searching in tables
+    records.py      the records: tables, and plain values
+What follows
+    results.py      one method for each question; profiles that are read back
+    program.py      what each task did, step by step
+    critical.py     span and critical path
+    analysis.py     work, utilisation, concurrency, what a fork costs
+Files and pages
+    chrome.py       the trace that Perfetto and chrome://tracing show
+    slices.py       what stands on its lanes; arrows.py and counters.py: what stands between and below them
+    saved.py        the records in it, and reading them back
 """
 
+from asyncjit.profiler.critical import PathPiece
 from asyncjit.profiler.ranges import record_function
 from asyncjit.profiler.recording import profile
 from asyncjit.profiler.records import Strand, Task, Wait
+from asyncjit.profiler.results import Results, SavedProfile, load
+from asyncjit.profiler.schedules import ProfilerAction, schedule
 
-__all__ = ["Strand", "Task", "Wait", "profile", "record_function"]
+__all__ = [
+    "PathPiece",
+    "ProfilerAction",
+    "Results",
+    "SavedProfile",
+    "Strand",
+    "Task",
+    "Wait",
+    "load",
+    "profile",
+    "record_function",
+    "schedule",
+]

@@ -1,35 +1,54 @@
 """`profile`: notes what happens to the forks of a block and below.
 
 A profile is an instrument that puts itself into the context, so it sees the forks made in its block and below,
-wherever they run. While it records it only lengthens two flat lists; names, lanes and counters are worked out when
-they are asked for (`timeline.py`). The lists are flat, four entries a note, because tuples kept by the thousand
-would call the garbage collector: that was half of what a profile cost (`benchmarks/fork_wait.py`).
+wherever they run. While it records it only appends to lists (`notes.py`); what they say is worked out when it is asked
+for (`timeline.py`), and what follows from that is told by `results.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextvars import Token
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from asyncjit._core.cell import CANCELLED
 from asyncjit._core.context import ROOT, Instrument, Scope, current
+from asyncjit._core.forks import Fork
 from asyncjit._core.process import current_runtime
 from asyncjit._core.tasks import here
-from asyncjit.profiler.chrome import write_trace
-from asyncjit.profiler.records import Strand, Task, Wait
-from asyncjit.profiler.timeline import CLOSED, OPENED, STARTED, STOPPED, WAITED, Timeline, most_at_once
+from asyncjit.cpus import checked_count
+from asyncjit.profiler.machine import Meter
+from asyncjit.profiler.notes import (
+    CHUNK,
+    CLOSED,
+    NOT_MEASURED,
+    OPENED,
+    OUTSIDE_WAITED,
+    OUTSIDE_WAITS,
+    STARTED,
+    STOPPED,
+    WAITED,
+    Full,
+    Notes,
+    Track,
+)
+from asyncjit.profiler.records import Records
+from asyncjit.profiler.results import Results
+from asyncjit.profiler.schedules import ProfilerAction
+from asyncjit.profiler.timeline import records_of
 
-get_ident = threading.get_ident
+MAX_EVENTS = 10_000_000  # chosen: 400 MB, some two million forks
+
+numbers = itertools.count(1)  # of forks and ranges: several profiles may see the same ones
 
 
-class profile(Instrument):  # noqa: N801  # torch's name
+class profile(Instrument, Results):  # noqa: N801  # torch's name
     """Record the forks of the block and below: `with profile() as prof: model(x)`.
 
     It works in scripts and in async code, and one profile inside another; the inner forks are seen by both. What
@@ -37,8 +56,24 @@ class profile(Instrument):  # noqa: N801  # torch's name
 
     Parameters
     ----------
+    schedule : callable, optional
+        Says for each step, by its number, what to do: see `schedule`. The block calls `step()` after each. By default
+        the whole block is recorded.
+    on_trace_ready : callable, optional
+        Called with the profile whenever a recording is complete: at the end of the block, or of each cycle of the
+        schedule.
+    record_shapes : bool
+        Note the shapes of the arguments of each fork, for `key_averages(group_by_input_shape=True)`.
+    cpu_times : bool
+        Note the CPU time of the thread in each strand: it takes half of what a profile costs, and tells where time was
+        lost to waiting for the GIL or for a core.
+    max_events : int
+        How many events are kept, 40 bytes each; a fork and its wait make six. Where that is reached the recording ends,
+        and what comes later is counted as dropped.
     clock : callable
         Returns the time in nanoseconds.
+    cpu_clock : callable
+        Returns the CPU time of the calling thread in nanoseconds.
 
     Raises
     ------
@@ -55,18 +90,35 @@ class profile(Instrument):  # noqa: N801  # torch's name
     ['sum']
     """
 
-    def __init__(self, *, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self,
+        *,
+        schedule: Callable[[int], ProfilerAction] | None = None,
+        on_trace_ready: Callable[[Any], object] | None = None,
+        record_shapes: bool = False,
+        cpu_times: bool = True,
+        max_events: int = MAX_EVENTS,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        cpu_clock: Callable[[], int] = time.thread_time_ns,
+    ) -> None:
         self._clock = clock
+        self._cpu_clock = cpu_clock if cpu_times else lambda: NOT_MEASURED
+        self._schedule = schedule if schedule is not None else _whole_block
+        self._on_trace_ready = on_trace_ready
+        self._record_shapes = record_shapes
+        self._max_events = checked_count(max_events, "max_events")
         self._scope: Scope | None = None
         self._token: Token[Scope | None] | None = None
-        self._thread = 0
-        self._forks: list[Any] = []  # fork, its parent at that time, time, thread
-        self._marks: list[Any] = []  # which mark, fork or range, time, thread
-        self._note_fork: Callable[[tuple[Any, ...]], None] = self._forks.extend
-        self._note: Callable[[tuple[Any, ...]], None] = self._marks.extend
-        self.start_ns = 0  #: of the clock
-        self.end_ns: int | None = None  #: of the clock; None while it records
-        self.num_lanes = 0  #: the inter-op threads at the start
+        self._action = ProfilerAction.NONE
+        self._notes = Notes(0, 0)
+        self._notes.end(0)
+        self._meter = Meter()
+        self._nothing: Any = Full(lambda: None)  # forks that go on are heard, and forgotten
+        self._here: Any = self._nothing  # its `track` is the calling thread's
+        self._step: Range | None = None
+        self._known: Records | None = None
+        self._num_permits = 0
+        self.step_num = 0  #: how often `step()` was called
 
     # -- the block
 
@@ -81,10 +133,9 @@ class profile(Instrument):  # noqa: N801  # torch's name
             scope.task = above.task
             scope.open_below(above)
         self._scope = scope
-        self._thread = get_ident()
-        self.num_lanes = current_runtime().num_interop_threads
+        self._num_permits = current_runtime().num_interop_threads
         self._token = current.set(scope)
-        self.start_ns = self._clock()
+        self._act(self._schedule(0))
         return self
 
     def __exit__(
@@ -92,107 +143,234 @@ class profile(Instrument):  # noqa: N801  # torch's name
     ) -> None:
         assert self._token is not None
         assert self._scope is not None
-        self.end_ns = self._clock()
-        self._note_fork = self._note = deque[Any](maxlen=0).extend  # forks that go on are heard, and forgotten
-        current.reset(self._token)
-        self._scope.close()
+        try:
+            was_recording = self._action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
+            self._stop()
+        finally:
+            current.reset(self._token)
+            self._scope.close()
+        if was_recording and self._on_trace_ready is not None:
+            self._on_trace_ready(self)
+
+    def step(self) -> None:
+        """Take note that a step of the schedule has ended, and the next begins.
+
+        Raises
+        ------
+        RuntimeError
+            Outside of the block.
+        """
+        if self._scope is None or self._scope.ended:
+            raise RuntimeError("step() has no meaning outside of the profile's block: call it in `with profile(...)`")
+        self.step_num += 1
+        action = self._schedule(self.step_num)
+        if self._action is ProfilerAction.RECORD_AND_SAVE:
+            self._stop()
+            if self._on_trace_ready is not None:
+                self._on_trace_ready(self)
+        self._act(action)
+
+    def _act(self, action: ProfilerAction) -> None:
+        """Begin a step: record anew, go on, or pause."""
+        before, self._action = self._action, action
+        self._end_step()
+        if action is ProfilerAction.NONE:
+            self._stop()
+            return
+        is_warm = before is ProfilerAction.WARMUP and action is not ProfilerAction.WARMUP
+        if is_warm or before in (ProfilerAction.NONE, ProfilerAction.RECORD_AND_SAVE):
+            self._record()
+        if self._schedule is not _whole_block:
+            self._step = Range(f"ProfilerStep#{self.step_num}", ())
+            self.range_opened(self._step)
+
+    def _end_step(self) -> None:
+        step, self._step = self._step, None
+        if step is not None:
+            self.range_closed(step)
+
+    def _record(self) -> None:
+        """Begin a recording."""
+        self._known = None
+        self._meter.start()
+        self._notes = notes = Notes(self._clock(), self._max_events)
+        tracks = threading.local()
+        tracks.track = notes.new_track()
+        self._here = tracks
+        self._note_thread(STARTED, notes.start_ns)
+
+    def _note_thread(self, mark: int, at_ns: int) -> None:
+        """Note the CPU time of the thread of the block, for what runs there outside of forks."""
+        self._here.track.mark((mark, 0, at_ns, self._cpu_clock()))
+
+    def _stop(self) -> None:
+        """End the recording; what was noted stays to be told."""
+        if self._notes.end_ns is None:
+            self._end_step()
+            end_ns = self._clock()
+            if threading.get_ident() == self._notes.thread:
+                self._note_thread(STOPPED, end_ns)
+            self._notes.end(end_ns)
+        self._here = self._nothing
+        self._meter.stop()
+
+    def _new_track(self) -> Any:
+        here = self._here
+        if type(here) is Full:  # the recording has ended meanwhile
+            return here
+        track = here.track = self._notes.new_track()
+        return track
+
+    def _pack(self, track: Track) -> None:
+        notes = self._notes
+        if not notes.pack(track) and notes.end_ns is None:
+            notes.end(self._clock())
+            self._meter.stop()
+            self._here = Full(notes.dropped.__next__)
 
     # -- what the runtime tells
 
     def forked(self, fork: Any) -> None:
         """Note a fork."""
-        self._note_fork((fork, fork.parent, self._clock(), get_ident()))
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        number = fork.number
+        if not number:
+            number = fork.number = next(numbers)
+        parent = fork.parent
+        above = 0 if parent is self._scope else parent.number or self._actor(parent)
+        code = fork.code
+        notes = self._notes
+        key = id(code)
+        notes.codes[key] = code
+        if notes.end_ns is None:
+            notes.open[number] = fork
+        track.fork((number, self._clock(), above, key, fork.instruction))
+        if self._record_shapes:
+            notes.note_shapes(number, fork.args)
+        if len(track.marks) > CHUNK:
+            self._pack(track)
 
     def strand_started(self, fork: Any) -> None:
         """Note that a fork begins or goes on."""
-        self._note((STARTED, fork, self._clock(), get_ident()))
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        track.mark((STARTED, fork.number, self._clock(), self._cpu_clock()))
+        if len(track.marks) > CHUNK:
+            self._pack(track)
 
     def strand_ended(self, fork: Any) -> None:
         """Note that a fork ended or waits."""
-        self._note((STOPPED, fork, self._clock(), get_ident()))
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        track.mark((STOPPED, fork.number, self._clock(), self._cpu_clock()))
+
+    def wait_started(self, scope: Any, future: Any) -> None:
+        """Note that a wait begins, if no strand ends with it that tells."""
+        if scope is self._scope or not (scope.number or self._actor(scope)):
+            self._note_wait_outside(OUTSIDE_WAITS, scope, future._source)
 
     def wait_ended(self, scope: Any, future: Any) -> None:
         """Note that a wait is over."""
-        self._note((WAITED, future._source, self._clock(), get_ident()))
+        actor = 0 if scope is self._scope else scope.number or self._actor(scope)
+        source = future._source
+        if not actor:
+            self._note_wait_outside(OUTSIDE_WAITED, scope, source)
+            return
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        track.mark((WAITED, actor, self._clock(), source.number if type(source) is Fork else 0))
+
+    def _note_wait_outside(self, mark: int, scope: Any, source: Any) -> None:
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        target = source.number if type(source) is Fork else 0
+        if scope.task is None:
+            track.mark((mark, target, self._clock(), NOT_MEASURED))
+        else:
+            track.is_loop = True
+            track.mark((mark, target, self._clock(), self._cpu_clock()))
 
     def ended(self, fork: Any) -> None:
         """Note the end of a fork's body, and what became of it."""
-        future = fork.future  # gone if Ctrl-C had the end told twice
-        if future is not None:
-            self._note((-future._state, fork, self._clock(), get_ident()))
+        notes = self._notes
+        future = fork.future
+        if future is None or notes.open.pop(fork.number, None) is None:
+            return  # Ctrl-C had the end told twice, or it was forked before the recording
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        state = future._state
+        at_ns = self._clock() if state == CANCELLED else 0  # it may never have had a strand
+        name = notes.names.get(fork.name)
+        if name is None:
+            name = notes.name(fork.display_name())
+        track.end((fork.number, at_ns, name, 2 * state + fork.is_async))
+
+    def _actor(self, scope: Scope | None) -> int:
+        """Return the number of the fork whose code a stretch of code below it is; 0 if it is outside of all."""
+        while scope is not None and scope is not self._scope:
+            if scope.number:
+                return scope.number
+            scope = scope.parent
+        return 0
 
     # -- what record_function tells
 
     def range_opened(self, opened: Range) -> None:
         """Note that a named range begins."""
-        self._note((OPENED, opened, self._clock(), get_ident()))
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        track.mark((OPENED, opened.number, self._clock(), self._notes.name(opened.name)))
+        if len(track.marks) > CHUNK:
+            self._pack(track)
 
     def range_closed(self, opened: Range) -> None:
         """Note that a named range ends."""
-        self._note((CLOSED, opened, self._clock(), get_ident()))
+        try:
+            track = self._here.track
+        except AttributeError:
+            track = self._new_track()
+        track.mark((CLOSED, opened.number, self._clock(), 0))
 
     # -- what it tells
 
     @property
-    def span_ns(self) -> int:
-        """How long the block took, so far."""
-        return (self.end_ns if self.end_ns is not None else self._clock()) - self.start_ns
+    def records(self) -> Records:
+        """All that was recorded, so far, in tables."""
+        if self._known is not None:
+            return self._known
+        notes = self._notes
+        end_ns = self._clock() if notes.end_ns is None else notes.end_ns
+        records = records_of(notes, end_ns, num_lanes=self._num_permits, machine=self._meter.machine())
+        if notes.end_ns is not None:
+            self._known = records
+        return records
 
-    def _timeline(self) -> Timeline:
-        return Timeline(
-            self._forks.copy(), self._marks.copy(), self._thread, self.start_ns, self.start_ns + self.span_ns
-        )
 
-    def events(self) -> list[Strand]:
-        """Return all strands and ranges, by lane and start, outer before inner; on one lane they nest."""
-        return self._timeline().strands
-
-    def tasks(self) -> list[Task]:
-        """Return the forks in the order of their making."""
-        return self._timeline().tasks()
-
-    def waits(self) -> list[Wait]:
-        """Return the ends of the waits for these forks."""
-        return self._timeline().waits
-
-    def utilisation(self) -> float:
-        """Return the share of the lanes' time in which forks executed, 0 to 1."""
-        busy = sum(strand.end_ns - strand.start_ns for strand in self.events() if strand.fork is not None)
-        return min(1.0, busy / max(1, self.span_ns * self.num_lanes))
-
-    def max_running(self) -> int:
-        """Return how many forks executed at once, at most."""
-        return most_at_once(strand for strand in self.events() if strand.fork is not None)
-
-    def export_chrome_trace(self, path: str | Path) -> None:
-        """Write the profile as a Chrome trace, for ui.perfetto.dev or chrome://tracing.
-
-        Parameters
-        ----------
-        path : str or Path
-            Ends in `.json` or `.json.gz`. A file that is there is overwritten.
-
-        Raises
-        ------
-        ValueError
-            For any other ending.
-        OSError
-            If the file can't be written.
-        """
-        timeline = self._timeline()
-        block = Strand("profile", 0, 0, timeline.span_ns, None)  # what the flows of a script's own code bind to
-        write_trace(Path(path), [block, *timeline.strands], timeline.tasks(), timeline.waits)
+def _whole_block(step: int) -> ProfilerAction:
+    return ProfilerAction.RECORD
 
 
 class Range:
     """One entry into a `record_function` block."""
 
-    __slots__ = ("name", "profiles")
+    __slots__ = ("name", "number", "profiles")
 
     def __init__(self, name: str, profiles: tuple[profile, ...]) -> None:
         self.name = name
+        self.number = next(numbers)
         self.profiles = profiles
-
-    def display_name(self) -> str:
-        """Return the range's name."""
-        return self.name

@@ -280,7 +280,9 @@ def test_a_profile_shows_two_strands_and_a_range_that_is_cut_with_them() -> None
         assert any(a.end_ns <= leaf.start_ns and leaf.end_ns <= b.start_ns for a, b in itertools.pairwise(pieces))
     assert len({strand.fork for strand in steps}) == 1
     [wait] = [wait for wait in prof.waits() if wait.fork == leaf.fork]
-    assert leaf.end_ns <= wait.at_ns <= ranges[-1].start_ns
+    assert wait.end_ns is not None
+    assert wait.start_ns <= leaf.start_ns
+    assert leaf.end_ns <= wait.end_ns <= ranges[-1].start_ns
     assert sorted(task.state for task in prof.tasks()) == ["finished", "finished"]
 
 

@@ -1,0 +1,148 @@
+"""What a profile tells, whether it has just been recorded or was read from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncjit.profiler import analysis, critical
+from asyncjit.profiler.chrome import write_trace
+from asyncjit.profiler.critical import PathPiece
+from asyncjit.profiler.records import OUTSIDE, STATES, UNKNOWN, Records, Strand, Task, Wait
+from asyncjit.profiler.saved import read_trace
+
+
+class Results:
+    """The questions that records can answer. Times in nanoseconds (`_ns`) or seconds (`_s`)."""
+
+    @property
+    def records(self) -> Records:
+        """All that was recorded, in tables."""
+        raise NotImplementedError
+
+    # -- one by one
+
+    def events(self) -> list[Strand]:
+        """Return all strands of forks, and ranges, by lane and start, outer before inner; on one lane they nest."""
+        records = self.records
+        names = records.names
+        name_of = records.tasks["name"].tolist()
+        found = [
+            (lane, start_ns, -end_ns, 0, Strand(names[name_of[task]], lane, start_ns, end_ns, task, _known(cpu_ns)))
+            for task, lane, start_ns, end_ns, cpu_ns in records.strands.tolist()
+            if task != OUTSIDE
+        ]
+        found += [
+            (lane, start_ns, -end_ns, order, Strand(names[name], lane, start_ns, end_ns, None))
+            for order, (name, _, lane, start_ns, end_ns) in enumerate(records.ranges.tolist(), 1)
+        ]
+        return [strand for *_, strand in sorted(found, key=lambda item: item[:4])]
+
+    def tasks(self) -> list[Task]:
+        """Return the forks in the order of their making."""
+        records = self.records
+        started = analysis.first_starts_ns(records).tolist()
+        return [
+            Task(
+                number=number,
+                name=records.names[name],
+                site=records.sites[site],
+                parent=parent or None,
+                lane=lane,
+                forked_ns=forked_ns,
+                started_ns=_known(started[number]),
+                ended_ns=_known(ended_ns),
+                state=STATES[state],
+            )
+            for number, (name, site, _, parent, lane, state, _, forked_ns, ended_ns) in enumerate(
+                records.tasks.tolist()[1:], 1
+            )
+        ]
+
+    def waits(self) -> list[Wait]:
+        """Return the waits, by their ends; those that are not over come last."""
+        return [
+            Wait(task or None, _known(target), lane, start_ns, _known(end_ns))
+            for task, target, lane, start_ns, end_ns in self.records.waits.tolist()
+        ]
+
+    # -- as a whole
+
+    @property
+    def duration_ns(self) -> int:
+        """How long it recorded; so far, if it still does."""
+        return self.records.duration_ns
+
+    @property
+    def work_s(self) -> float:
+        """The work T1: what all strands took together, in seconds."""
+        return analysis.work_ns(self.records) / 1e9
+
+    @property
+    def span_s(self) -> float:
+        """The span T∞: what the program would take on any number of lanes, in seconds."""
+        return critical.span_ns(self.records) / 1e9
+
+    @property
+    def parallelism(self) -> float:
+        """Work by span: how many lanes the program could keep busy."""
+        return analysis.parallelism(self.records)
+
+    def utilisation(self) -> float:
+        """Return the share of the lanes' time in which kernels executed, 0 to 1."""
+        return analysis.lanes_utilisation(self.records)
+
+    def max_running(self) -> int:
+        """Return how many forks executed at once, at most."""
+        return analysis.max_running(self.records)
+
+    def critical_path(self) -> list[PathPiece]:
+        """Return the pieces of the longest path, in order; their lengths add up to the span."""
+        return critical.critical_path(self.records)
+
+    # -- to look at, and to keep
+
+    def export_chrome_trace(self, path: str | Path) -> None:
+        """Write the profile as a Chrome trace, for ui.perfetto.dev, chrome://tracing and `asyncjit view`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in `.json` or `.json.gz`. A file that is there is overwritten.
+
+        Raises
+        ------
+        ValueError
+            For any other ending.
+        OSError
+            If the file can't be written.
+        """
+        write_trace(path, self.records)
+
+
+class SavedProfile(Results):
+    """A profile that was read from a file."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    @property
+    def records(self) -> Records:
+        """All that was recorded, in tables."""
+        return self._records
+
+
+def load(path: str | Path) -> SavedProfile:
+    """Read a profile from a trace that `export_chrome_trace` has written.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty, damaged, of another program or of a newer version of asyncjit.
+    OSError
+        If it can't be read.
+    """
+    return SavedProfile(read_trace(path))
+
+
+def _known(value: int) -> int | None:
+    return None if value == UNKNOWN else value
