@@ -19,10 +19,14 @@ What follows
     program.py      what each task did, step by step
     critical.py     span and critical path
     analysis.py     work, utilisation, concurrency, what a fork costs
+    calls.py        the tree of calls, with what each executed itself
+    averages.py     key_averages: what each function cost
+    table.py        which is shown in torch's form
 Files and pages
     chrome.py       the trace that Perfetto and chrome://tracing show
     slices.py       what stands on its lanes; arrows.py and counters.py: what stands between and below them
     saved.py        the records in it, and reading them back
+    stacks.py       folded stacks, for flame graphs
 """
 
 from asyncjit.profiler.critical import PathPiece
@@ -31,8 +35,11 @@ from asyncjit.profiler.recording import profile
 from asyncjit.profiler.records import Strand, Task, Wait
 from asyncjit.profiler.results import Results, SavedProfile, load
 from asyncjit.profiler.schedules import ProfilerAction, schedule
+from asyncjit.profiler.table import EventList, FunctionEventAvg
 
 __all__ = [
+    "EventList",
+    "FunctionEventAvg",
     "PathPiece",
     "ProfilerAction",
     "Results",

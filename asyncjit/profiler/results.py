@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asyncjit.profiler import analysis, critical
+from asyncjit.profiler import analysis, averages, critical
 from asyncjit.profiler.chrome import write_trace
 from asyncjit.profiler.critical import PathPiece
 from asyncjit.profiler.records import OUTSIDE, STATES, UNKNOWN, Records, Strand, Task, Wait
 from asyncjit.profiler.saved import read_trace
+from asyncjit.profiler.stacks import write_stacks
+from asyncjit.profiler.table import EventList
 
 
 class Results:
@@ -99,6 +101,16 @@ class Results:
         """Return the pieces of the longest path, in order; their lengths add up to the span."""
         return critical.critical_path(self.records)
 
+    def key_averages(self, group_by_input_shape: bool = False) -> EventList:
+        """Return what each function cost, calls added up; `.table()` shows it in torch's columns.
+
+        Parameters
+        ----------
+        group_by_input_shape : bool
+            Have a row for each shape of arguments; `profile(record_shapes=True)` notes them.
+        """
+        return averages.key_averages(self.records, group_by_input_shape=group_by_input_shape)
+
     # -- to look at, and to keep
 
     def export_chrome_trace(self, path: str | Path) -> None:
@@ -117,6 +129,23 @@ class Results:
             If the file can't be written.
         """
         write_trace(path, self.records)
+
+    def export_stacks(self, path: str | Path, metric: str = "self_wall_time_total") -> None:
+        """Write folded stacks, for flamegraph.pl and speedscope: one line for each chain of who forked whom.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file that is there is overwritten.
+        metric : str
+            `self_wall_time_total`, or torch's `self_cpu_time_total`; in microseconds.
+
+        Raises
+        ------
+        ValueError
+            For any other metric.
+        """
+        write_stacks(path, self.records, metric)
 
 
 class SavedProfile(Results):
