@@ -31,7 +31,7 @@ T = TypeVar("T")
 class GroupScope(Scope):
     """The scope of a group: the parent of what is forked in it."""
 
-    __slots__ = ("empty", "errors", "guests", "host", "is_overdue")
+    __slots__ = ("empty", "errors", "guests", "host", "is_interrupted", "is_overdue")
     counts = True
 
     def __init__(self, above: Scope | None) -> None:
@@ -43,6 +43,7 @@ class GroupScope(Scope):
         self.guests: set[Any] = set()  # forks that its block made by itself
         self.empty: Future[None] | None = None  # settled when the last child's body has ended
         self.host: asyncio.Task[Any] | None = None  # the task inside the body, to be interrupted by the first error
+        self.is_interrupted = False
 
     def failed(self, fork: Any, error: BaseException) -> None:
         """Cancel the rest on the first error, and interrupt the body."""
@@ -57,7 +58,13 @@ class GroupScope(Scope):
         if is_first and self.cause is None:
             self.cancel_below(ForkCancelled)
             if host is not None:
-                _cancel_from_anywhere(host)
+                host.get_loop().call_soon_threadsafe(self.interrupt)
+
+    def interrupt(self) -> None:
+        """Cancel the task inside the body: a callback of its loop, for a body that has been left is not to be hit."""
+        if self.host is not None:
+            self.is_interrupted = True
+            self.host.cancel()
 
     def forks(self) -> list[Any]:
         """Return the forks in it whose body has not ended."""
@@ -117,14 +124,6 @@ async def _run_inline(scope: GroupScope) -> None:
 def _bodies_ended(empty: Future[None]) -> Generator[Any, None, None]:
     """Await the end of the bodies, whatever deadline has passed: only the task's own cancel interrupts this."""
     yield from suspend_until(empty, None, this_thread(), asyncio.get_running_loop())
-
-
-def _cancel_from_anywhere(task: asyncio.Task[Any]) -> None:
-    loop = task.get_loop()
-    if asyncio._get_running_loop() is loop:
-        task.cancel()
-    else:
-        loop.call_soon_threadsafe(task.cancel)
 
 
 class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio's scopes are
@@ -217,8 +216,7 @@ class fork_group:  # noqa: N801  # used like a function, as anyio's and asyncio'
         scope = self._leave(error)
         host, scope.host = scope.host, None
         interrupted = None
-        is_ours = bool(scope.errors) and scope.cause is not None
-        is_last = is_ours and host is not None and host.cancelling() > 0 and host.uncancel() == 0
+        is_last = scope.is_interrupted and host is not None and host.cancelling() > 0 and host.uncancel() == 0
         if is_last and isinstance(error, asyncio.CancelledError):
             error = None
         empty = self._when_empty(scope)

@@ -8,12 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
+import asyncjit
 from asyncjit import Future, check_cancelled, fail_after, fork, fork_group, sync
 from asyncjit._core.context import Scope, current
 from asyncjit._core.groups import GroupScope
 from asyncjit.errors import DeadlineExceeded, ForkCancelled, InvalidStateError
 from asyncjit.testing import ManualClock
-from tests.at_rest import PATIENCE_S, Gate, assert_at_rest, until, until_async, wait_for_ever
+from tests.at_rest import PATIENCE_S, Gate, assert_at_rest, explode, until, until_async, wait_for_ever
 
 
 @pytest.fixture
@@ -263,3 +264,16 @@ def test_leaving_a_late_block_well_is_no_error(runtime: sync.Runtime, clock: Man
     with pytest.raises(DeadlineExceeded, match="passed its deadline"):
         with fail_after(0):
             check_cancelled()
+
+
+async def test_an_error_that_comes_as_the_body_ends_interrupts_nothing_later() -> None:
+    async with asyncjit.Runtime(1, blas_threads=None) as runtime:
+        with pytest.raises(ExceptionGroup):
+            async with asyncjit.fork_group() as group:
+                group.fork(explode, ValueError())
+                until(lambda: runtime.statistics().failed and not runtime.statistics().running)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
