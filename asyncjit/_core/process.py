@@ -15,6 +15,7 @@ import warnings
 
 from asyncjit._core.blas import blas
 from asyncjit._core.context import Process, current, lock, new_slot
+from asyncjit._core.forks import Fork
 from asyncjit._core.loops import forget_loops
 from asyncjit._core.runtime import Runtime
 from asyncjit._core.tasks import refuse_loop
@@ -42,6 +43,11 @@ def current_runtime() -> Runtime:
             runtime = _default
     Process.runtime = runtime
     return runtime
+
+
+def unended_forks() -> list[Fork]:
+    """Return the forks of all runtimes whose bodies have not ended."""
+    return [fork for runtime in tuple(Process.open) for fork in runtime.unfinished()]
 
 
 def close(*, cancel: bool = False, timeout: float | None = None) -> list[str]:

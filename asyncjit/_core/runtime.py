@@ -274,7 +274,7 @@ class Runtime:
                 Process.entered.remove(self)
             Process.runtime = Process.entered[-1] if Process.entered else None
         if cancel:
-            for fork in self._unfinished():
+            for fork in self.unfinished():
                 fork.cancel(None)
         self.pool.replenish()
         idle: Future[None] = Future()
@@ -282,7 +282,7 @@ class Runtime:
         return idle
 
     def _end_close(self, is_inside: bool = False) -> list[str]:
-        still = [] if self.pool.is_idle else [fork.describe() for fork in self._unfinished()]
+        still = [] if self.pool.is_idle else [fork.describe() for fork in self.unfinished()]
         self.is_closed = True
         self.pool.close()
         self.facade.close(wait=not still and not is_inside)
@@ -291,7 +291,8 @@ class Runtime:
         blas.settle()
         return still
 
-    def _unfinished(self) -> list[Any]:
+    def unfinished(self) -> list[Any]:
+        """Return the forks whose bodies have not ended."""
         with lock:
             return [*self.pool.pending(), *self.pool.started(), *self.pool.suspended]
 

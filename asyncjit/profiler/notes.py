@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asyncjit._core.process import unended_forks
+
 # Marks: what happened, and the other three integers of the note.
 STARTED, STOPPED, WAITED, OUTSIDE_WAITS, OUTSIDE_WAITED, OPENED, CLOSED = range(7)
 # STARTED         the fork, time, CPU time
@@ -29,7 +31,7 @@ STARTED, STOPPED, WAITED, OUTSIDE_WAITS, OUTSIDE_WAITED, OPENED, CLOSED = range(
 # CLOSED          the range, time, 0
 MARK = 4  # integers
 
-# Forks: the fork, time, its parent, the code that forked it (by its id) and the instruction there.
+# Forks: the fork, time, its parent, the instruction that forked it, and the code of that, packed as its id.
 FORK = 5
 
 # Ends: the fork, time (0: that of its last strand), its name, its state * 2 + whether it is a coroutine.
@@ -45,24 +47,28 @@ Ints = NDArray[np.int64]
 class Track:
     """The notes of one thread, and the methods that append to them."""
 
-    __slots__ = ("end", "ends", "fork", "forks", "is_loop", "mark", "marks", "packed", "thread")
+    __slots__ = ("codes", "end", "ends", "fork", "forks", "is_loop", "mark", "marks", "packed", "thread")
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
         self.is_loop = asyncio._get_running_loop() is not None
         self.marks: list[int] = []
-        self.forks: list[int] = []
+        self.forks: list[Any] = []
         self.ends: list[int] = []
         self.mark: Callable[[tuple[int, int, int, int]], None] = self.marks.extend
-        self.fork: Callable[[tuple[int, int, int, int, int]], None] = self.forks.extend
+        self.fork: Callable[[tuple[int, int, int, int, CodeType]], None] = self.forks.extend
         self.end: Callable[[tuple[int, int, int, int]], None] = self.ends.extend
         self.packed: list[Columns] = []
+        self.codes: dict[int, CodeType] = {}  # by their ids, which they have while they are kept here
 
     def columns(self) -> Columns:
         """Return what is not packed, as rows."""
-        lists = (self.marks, MARK), (self.forks, FORK), (self.ends, END)
-        marks, forks, ends = (np.array(flat.copy(), np.int64).reshape(-1, width) for flat, width in lists)
-        return Columns(marks, forks, ends)
+        forks = self.forks.copy()
+        codes = {id(code): code for code in forks[FORK - 1 :: FORK]}
+        self.codes |= codes
+        forks[FORK - 1 :: FORK] = map(id, forks[FORK - 1 :: FORK])
+        lists = (self.marks.copy(), MARK), (forks, FORK), (self.ends.copy(), END)
+        return Columns(*(np.array(flat, np.int64).reshape(-1, width) for flat, width in lists))
 
 
 class Columns(NamedTuple):
@@ -83,10 +89,8 @@ class Notes:
         self.thread = threading.get_ident()
         self.is_on_loop = asyncio._get_running_loop() is not None
         self.names: dict[str, int] = {NAME_OF_OUTSIDE: 0}
-        self.codes: dict[int, CodeType] = {}  # by their ids
         self.shapes: dict[str, int] = {}
         self.shapes_of: dict[int, int] = {}  # by fork
-        self.open: dict[int, Any] = {}  # the forks whose bodies have not ended, by number
         self.dropped = itertools.count()  # advanced by one C call, from any thread; and by each who asks
         self._num_asked = 0
         self._unended: list[Unended] = []
@@ -95,21 +99,22 @@ class Notes:
         self._lock = threading.Lock()  # guards the tracks, what they packed, and how much that is
 
     def end(self, at_ns: int) -> None:
-        """Take note that nothing more is noted, and let the forks go."""
+        """Take note that nothing more is noted."""
         self.end_ns = at_ns
-        self._unended = self._of_open()
-        self.open = {}
+        self._unended = self._now_unended()
 
     def unended_forks(self) -> list[Unended]:
-        """Return the forks whose bodies have not ended."""
-        return self._of_open() if self.end_ns is None else self._unended
+        """Return the forks whose bodies have not ended, those of others among them."""
+        return self._now_unended() if self.end_ns is None else self._unended
 
-    def _of_open(self) -> list[Unended]:
+    def _now_unended(self) -> list[Unended]:
+        """Look into the pools: to keep every fork at hand that might not end would cost each of them."""
         found = []
-        for number, fork in list(self.open.items()):
-            target = fork.waits_for
-            waits_for = getattr(target._source, "number", 0) if target is not None else NOT_MEASURED
-            found.append(Unended(number, self.name(fork.display_name()), fork.is_async, waits_for))
+        for fork in unended_forks():
+            if fork.number:
+                target = fork.waits_for
+                waits_for = getattr(target._source, "number", 0) if target is not None else NOT_MEASURED
+                found.append(Unended(fork.number, self.name(fork.display_name()), fork.is_async, waits_for))
         return found
 
     def count_dropped(self) -> int:
@@ -131,7 +136,7 @@ class Notes:
             track.packed.append(packed)
             for flat in (track.marks, track.forks, track.ends):
                 flat.clear()
-            self._num_packed += sum(map(len, packed))
+            self._num_packed += len(packed.marks) + len(packed.forks) + len(packed.ends)
             return self._num_packed < self.max_events
 
     def name(self, text: str) -> int:
@@ -149,6 +154,10 @@ class Notes:
         with self._lock:
             found = [(track, [*track.packed, track.columns()]) for track in self._tracks]
         return [(track, Columns(*map(np.concatenate, zip(*parts, strict=True)))) for track, parts in found]
+
+    def code(self, key: int) -> CodeType:
+        """Return the code with this id that has forked."""
+        return next(track.codes[key] for track in self._tracks if key in track.codes)
 
 
 class Unended(NamedTuple):

@@ -53,7 +53,7 @@ def timed_program_of(records: Records) -> tuple[Program, Ints]:
     waits = kind == WAIT
     sleeps = np.zeros(len(task), bool)  # from a strand's end to the next one's start, with no wait between
     sleeps[:-1] = (kind[:-1] == END) & (kind[1:] == START) & ~runs[:-1]
-    sleeps &= records.tasks["is_async"][task] == 1
+    sleeps &= (records.tasks["is_async"][task] == 1) & ~_is_waiting(records, task, at_ns, waits)
     # Each note becomes up to two steps: itself, and what follows until the next.
     kept = np.empty(2 * len(task), bool)
     kept[0::2] = waits | (kind == FORK)
@@ -86,6 +86,21 @@ def _events(records: Records) -> tuple[Ints, Ints, Ints, Ints]:
         np.concatenate([np.full(len(part[0]), part[2]) for part in parts]),
         np.concatenate([part[3] for part in parts]).astype(np.int64),
     )
+
+
+def _is_waiting(records: Records, task: Ints, at_ns: Ints, ends_wait: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return at which of the notes a wait that is a step of its task has begun and is not over.
+
+    A coroutine that goes on is noted to run a moment before its wait is noted to be over.
+    """
+    length = records.duration_ns + 1  # tasks one after another on one axis
+    notes, waits = task * length + at_ns, records.waits
+    is_step = np.isin(waits["task"].astype(np.int64) * length + waits["end_ns"], notes[ends_wait])
+    begun, over = (
+        np.sort(waits["task"][is_step].astype(np.int64) * length + waits[field][is_step])
+        for field in ("start_ns", "end_ns")
+    )
+    return np.asarray(np.searchsorted(begun, notes, side="right") > np.searchsorted(over, notes, side="right"))
 
 
 def _has_ended(records: Records, waits: Table) -> NDArray[np.bool_]:

@@ -102,7 +102,7 @@ class profile(Instrument, Results):  # noqa: N801  # torch's name
         cpu_clock: Callable[[], int] = time.thread_time_ns,
     ) -> None:
         self._clock = clock
-        self._cpu_clock = cpu_clock if cpu_times else lambda: NOT_MEASURED
+        self._cpu_clock = cpu_clock if cpu_times else None
         self._schedule = schedule if schedule is not None else _whole_block
         self._on_trace_ready = on_trace_ready
         self._record_shapes = record_shapes
@@ -201,7 +201,10 @@ class profile(Instrument, Results):  # noqa: N801  # torch's name
 
     def _note_thread(self, mark: int, at_ns: int) -> None:
         """Note the CPU time of the thread of the block, for what runs there outside of forks."""
-        self._here.track.mark((mark, 0, at_ns, self._cpu_clock()))
+        self._here.track.mark((mark, 0, at_ns, self._cpu_ns()))
+
+    def _cpu_ns(self) -> int:
+        return NOT_MEASURED if self._cpu_clock is None else self._cpu_clock()
 
     def _stop(self) -> None:
         """End the recording; what was noted stays to be told."""
@@ -241,15 +244,9 @@ class profile(Instrument, Results):  # noqa: N801  # torch's name
             number = fork.number = next(numbers)
         parent = fork.parent
         above = 0 if parent is self._scope else parent.number or self._actor(parent)
-        code = fork.code
-        notes = self._notes
-        key = id(code)
-        notes.codes[key] = code
-        if notes.end_ns is None:
-            notes.open[number] = fork
-        track.fork((number, self._clock(), above, key, fork.instruction))
+        track.fork((number, self._clock(), above, fork.instruction, fork.code))
         if self._record_shapes:
-            notes.note_shapes(number, fork.args)
+            self._notes.note_shapes(number, fork.args)
         if len(track.marks) > CHUNK:
             self._pack(track)
 
@@ -259,7 +256,8 @@ class profile(Instrument, Results):  # noqa: N801  # torch's name
             track = self._here.track
         except AttributeError:
             track = self._new_track()
-        track.mark((STARTED, fork.number, self._clock(), self._cpu_clock()))
+        cpu_clock = self._cpu_clock
+        track.mark((STARTED, fork.number, self._clock(), NOT_MEASURED if cpu_clock is None else cpu_clock()))
         if len(track.marks) > CHUNK:
             self._pack(track)
 
@@ -269,53 +267,49 @@ class profile(Instrument, Results):  # noqa: N801  # torch's name
             track = self._here.track
         except AttributeError:
             track = self._new_track()
-        track.mark((STOPPED, fork.number, self._clock(), self._cpu_clock()))
+        cpu_clock = self._cpu_clock
+        track.mark((STOPPED, fork.number, self._clock(), NOT_MEASURED if cpu_clock is None else cpu_clock()))
 
     def wait_started(self, scope: Any, future: Any) -> None:
         """Note that a wait begins, if no strand ends with it that tells."""
-        if scope is self._scope or not (scope.number or self._actor(scope)):
-            self._note_wait_outside(OUTSIDE_WAITS, scope, future._source)
-
-    def wait_ended(self, scope: Any, future: Any) -> None:
-        """Note that a wait is over."""
-        actor = 0 if scope is self._scope else scope.number or self._actor(scope)
-        source = future._source
-        if not actor:
-            self._note_wait_outside(OUTSIDE_WAITED, scope, source)
+        if scope is not self._scope and (scope.number or self._actor(scope)):
             return
         try:
             track = self._here.track
         except AttributeError:
             track = self._new_track()
-        track.mark((WAITED, actor, self._clock(), source.number if type(source) is Fork else 0))
+        source = future._source
+        target = source.number if type(source) is Fork else 0
+        track.mark((OUTSIDE_WAITS, target, self._clock(), NOT_MEASURED if scope.task is None else self._cpu_ns()))
 
-    def _note_wait_outside(self, mark: int, scope: Any, source: Any) -> None:
+    def wait_ended(self, scope: Any, future: Any) -> None:
+        """Note that a wait is over."""
         try:
             track = self._here.track
         except AttributeError:
             track = self._new_track()
+        source = future._source
         target = source.number if type(source) is Fork else 0
-        if scope.task is None:
-            track.mark((mark, target, self._clock(), NOT_MEASURED))
+        actor = 0 if scope is self._scope else scope.number or self._actor(scope)
+        if actor:
+            track.mark((WAITED, actor, self._clock(), target))
         else:
-            track.is_loop = True
-            track.mark((mark, target, self._clock(), self._cpu_clock()))
+            track.mark((OUTSIDE_WAITED, target, self._clock(), NOT_MEASURED if scope.task is None else self._cpu_ns()))
 
     def ended(self, fork: Any) -> None:
         """Note the end of a fork's body, and what became of it."""
-        notes = self._notes
         future = fork.future
-        if future is None or notes.open.pop(fork.number, None) is None:
-            return  # Ctrl-C had the end told twice, or it was forked before the recording
+        if future is None:  # Ctrl-C had the end told twice
+            return
         try:
             track = self._here.track
         except AttributeError:
             track = self._new_track()
         state = future._state
         at_ns = self._clock() if state == CANCELLED else 0  # it may never have had a strand
-        name = notes.names.get(fork.name)
+        name = self._notes.names.get(fork.name)
         if name is None:
-            name = notes.name(fork.display_name())
+            name = self._notes.name(fork.display_name())
         track.end((fork.number, at_ns, name, 2 * state + fork.is_async))
 
     def _actor(self, scope: Scope | None) -> int:

@@ -104,8 +104,8 @@ def _set_sites(tasks: Table, places: Ints, notes: Notes) -> tuple[str, ...]:
     texts = {"": 0}
     numbers = np.zeros(len(first), np.int64)
     for place in np.argsort(first).tolist():
-        _, code, instruction = places[first[place]].tolist()
-        numbers[place] = texts.setdefault(site_of(notes.codes[code], instruction), len(texts))
+        _, instruction, code = places[first[place]].tolist()
+        numbers[place] = texts.setdefault(site_of(notes.code(code), instruction), len(texts))
     tasks["site"][places[:, 0]] = numbers[which.reshape(-1)]
     return tuple(texts)
 

@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asyncjit.profiler.notes import OUTSIDE_WAITED, OUTSIDE_WAITS, STARTED, STOPPED, WAITED, Columns, Ints, Notes
+from asyncjit.profiler.notes import (
+    NOT_MEASURED,
+    OUTSIDE_WAITED,
+    OUTSIDE_WAITS,
+    STARTED,
+    STOPPED,
+    WAITED,
+    Columns,
+    Ints,
+    Notes,
+)
 from asyncjit.profiler.records import OUTSIDE
 
 
@@ -47,6 +57,7 @@ def _track(columns: Columns, is_loop: bool, numbers: Ints, start_ns: int) -> Tra
     rows = rows_of(numbers, marks[:, 1])
     known = ~of_forks | (rows != OUTSIDE) | (marks[:, 1] == 0)
     waits = np.isin(marks[:, 0], (OUTSIDE_WAITS, OUTSIDE_WAITED))
+    is_loop |= bool((marks[waits, 3] != NOT_MEASURED).any())  # a plain task has waited there
     marks[:, 1] = np.where(of_forks | waits, rows, marks[:, 1])
     targets = marks[:, 0] == WAITED
     marks[targets, 3] = rows_of(numbers, marks[targets, 3])

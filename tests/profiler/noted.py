@@ -32,9 +32,7 @@ class Thread:
         self.track = track
 
     def fork(self, number: int, at_ns: int, parent: int = 0) -> None:
-        code = sys._getframe(1).f_code
-        self.notes.codes[id(code)] = code
-        self.track.fork((number, at_ns, parent, id(code), 0))
+        self.track.fork((number, at_ns, parent, 0, sys._getframe(1).f_code))
 
     def run(self, number: int, start_ns: int, end_ns: int, cpu: tuple[int, int] = (NOT_MEASURED, NOT_MEASURED)) -> None:
         self.start(number, start_ns, cpu[0])
@@ -50,7 +48,6 @@ class Thread:
         self.track.mark((WAITED, number, at_ns, target))
 
     def wait_outside(self, start_ns: int, end_ns: int | None, target: int = 0, cpu: Any = (NOT_MEASURED,) * 2) -> None:
-        self.track.is_loop |= cpu[0] != NOT_MEASURED  # it is noted for plain tasks
         self.track.mark((OUTSIDE_WAITS, target, start_ns, cpu[0]))
         if end_ns is not None:
             self.track.mark((OUTSIDE_WAITED, target, end_ns, cpu[1]))

@@ -13,7 +13,8 @@ def test_packed_notes_and_those_that_are_not_are_read_together() -> None:
     notes = Notes(0, 100)
     track = notes.new_track()
     track.mark((STARTED, 1, 10, 5))
-    track.fork((1, 9, 0, 77, 2))
+    code = (lambda: None).__code__
+    track.fork((1, 9, 0, 2, code))
     track.end((1, 0, 3, 4))
     assert notes.pack(track)
     assert (track.marks, track.forks, track.ends) == ([], [], [])
@@ -21,7 +22,8 @@ def test_packed_notes_and_those_that_are_not_are_read_together() -> None:
     [(of, columns)] = notes.by_track()
     assert of is track
     assert columns.marks.tolist() == [[STARTED, 1, 10, 5], [STARTED, 2, 20, 6]]
-    assert columns.forks.tolist() == [[1, 9, 0, 77, 2]]
+    assert columns.forks.tolist() == [[1, 9, 0, 2, id(code)]]
+    assert notes.code(id(code)) is code
     assert columns.ends.tolist() == [[1, 0, 3, 4]]
 
 

@@ -43,6 +43,15 @@ def test_a_coroutine_that_awaits_something_else_sleeps() -> None:
     assert steps(records, 1) == [(RUN, 2), (FORKS, 2), (RUN, 1), (WAITS, 2), (RUN, 2), (SLEEPS, 18), (RUN, 1)]
 
 
+def test_a_coroutine_that_waits_does_not_sleep_though_its_wait_is_noted_to_be_over_when_it_runs_again() -> None:
+    records = handmade(
+        [("a", 0, 1, 1, True), ("k", 1, 4)],
+        [(1, 0, 2, 5), (2, 1, 5, 9), (1, 0, 10, 12)],
+        [(1, 2, 0, 5, 11)],
+    )
+    assert steps(records, 1) == [(RUN, 2), (FORKS, 2), (RUN, 1), (RUN, 1), (WAITS, 2), (RUN, 1)]
+
+
 def test_the_strands_of_a_team_count_once() -> None:
     records = handmade([("a", 0, 1)], [(1, 1, 2, 10), (1, 2, 4, 8)])
     assert steps(records, 1) == [(RUN, 2), (RUN, 4), (RUN, 2)]

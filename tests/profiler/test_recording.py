@@ -120,7 +120,6 @@ def test_a_fork_that_goes_on_after_the_block_is_heard_and_forgotten(runtime: syn
     when_idle(runtime).result(PATIENCE_S)
     assert (prof.events(), prof.tasks()) == before
     assert [len(columns.marks) for _, columns in prof._notes.by_track()] == num_notes
-    assert not prof._notes.open
     assert [(task.name, task.state) for task in prof.tasks()] == [("Gate", "unfinished")]
 
 
@@ -136,7 +135,6 @@ def test_what_is_forked_below_after_the_block_is_not_kept(runtime: sync.Runtime)
         gate.await_start()
     gate.open()
     assert future.result(PATIENCE_S) == 1
-    assert not prof._notes.open
     assert len(prof.tasks()) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from asyncjit.profiler.notes import NOT_MEASURED, Notes, Unended
 from asyncjit.profiler.records import UNKNOWN
 from tests.profiler.noted import Recording, waits
 
@@ -61,34 +62,16 @@ def test_of_two_that_wait_for_one_target_at_once_each_has_an_end() -> None:
     assert [row[3:] for row in waits(recording.records())] == [(12, 20), (10, 21)]
 
 
-class Waiting:
-    """Stands for a fork that is not done."""
-
-    is_async = False
-
-    def __init__(self, name: str, waits_for: object) -> None:
-        self.name = name
-        self.waits_for = waits_for
-
-    def display_name(self) -> str:
-        return self.name
-
-
-class Cell:
-    """Stands for a future."""
-
-    class _source:  # noqa: N801
-        number = 2
-
-
 @pytest.mark.parametrize("is_over", [False, True], ids=["while it records", "at its end"])
-def test_a_fork_that_waits_at_the_end_has_a_wait_without_an_end(is_over: bool) -> None:
+def test_a_fork_that_waits_at_the_end_has_a_wait_without_an_end(is_over: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = forks()
-    recording.notes.open = {1: Waiting("waiter", Cell), 2: Waiting("target", None)}
+    unended = [Unended(1, recording.notes.name("waiter"), False, waits_for=2), Unended(2, 0, True, NOT_MEASURED)]
+    monkeypatch.setattr(Notes, "_now_unended", lambda self: unended)
     recording.here.run(1, 10, 20)
     if is_over:
         recording.notes.end(100)
-        assert not recording.notes.open
+        unended = []
     records = recording.records()
     assert waits(records) == [(1, 2, 0, 20, UNKNOWN)]
-    assert [records.name_of(task) for task in (1, 2)] == ["waiter", "target"]
+    assert records.name_of(1) == "waiter"
+    assert records.tasks["is_async"].tolist() == [0, 0, 1]
