@@ -6,6 +6,7 @@ Recording
     schedules.py    which steps of a long run are recorded
     notes.py        the notes, by thread
     machine.py      what the processors did meanwhile
+    rivalry.py      a rival for the GIL, so that one lane tells what two would lose
 What the notes say
     timeline.py     from notes to records
     tracks.py       threads as lanes, forks as rows
@@ -19,6 +20,12 @@ What follows
     program.py      what each task did, step by step
     critical.py     span and critical path
     analysis.py     work, utilisation, concurrency, what a fork costs
+    inflation.py    what each function costs and loses, alone and under load
+    overheads.py    what forks, hops and wake-ups took
+    contention.py   what threads take from each other
+    plan.py         the program laid out for a simulation
+    simulation.py   a program on other lanes
+    prediction.py   predict, what_if
     calls.py        the tree of calls, with what each executed itself
     averages.py     key_averages: what each function cost
     table.py        which is shown in torch's form
@@ -30,6 +37,7 @@ Files and pages
 """
 
 from asyncjit.profiler.critical import PathPiece
+from asyncjit.profiler.prediction import Prediction
 from asyncjit.profiler.ranges import record_function
 from asyncjit.profiler.recording import profile
 from asyncjit.profiler.records import Strand, Task, Wait
@@ -41,6 +49,7 @@ __all__ = [
     "EventList",
     "FunctionEventAvg",
     "PathPiece",
+    "Prediction",
     "ProfilerAction",
     "Results",
     "SavedProfile",

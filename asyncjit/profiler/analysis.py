@@ -1,6 +1,6 @@
 """What the records say of a run as a whole: its work, how busy the lanes were, and what a fork cost in it.
 
-Pure functions of `Records`. The span and the critical path are in critical.py, what each function lost in load.py.
+Pure functions of `Records`. The span and the critical path are in critical.py, what each function lost in inflation.py.
 """
 
 from __future__ import annotations

@@ -60,7 +60,13 @@ RANGE = np.dtype(
     ]
 )
 
+BURST = np.dtype([("start_ns", "<i8"), ("end_ns", "<i8"), ("num_turns", "<i8")])  # of a rival for the GIL
+
 Table = NDArray[np.void]
+
+
+def _no_bursts() -> Table:
+    return np.empty(0, BURST)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,12 @@ class Records:
         The inter-op threads at its start.
     num_dropped : int
         How many events came after the buffer was full; the records end where it was.
+    machine : Machine
+        What the processors did meanwhile.
+    bursts : ndarray of BURST
+        When a rival for the GIL was at work (`rivalry.py`), and how many turns it had; empty where there was none.
+    turn_ns : int
+        How long one turn of the rival takes without competition.
     """
 
     strands: Table
@@ -120,6 +132,8 @@ class Records:
     shapes: tuple[str, ...] = ()
     num_dropped: int = 0
     machine: Machine = field(default_factory=Machine)
+    bursts: Table = field(default_factory=_no_bursts)
+    turn_ns: int = UNKNOWN
 
     def name_of(self, task: int) -> str:
         """Return the name of a task."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from asyncjit.profiler import analysis, averages, critical
+from asyncjit.profiler import analysis, averages, critical, prediction
 from asyncjit.profiler.chrome import write_trace
 from asyncjit.profiler.critical import PathPiece
+from asyncjit.profiler.prediction import Prediction
 from asyncjit.profiler.records import OUTSIDE, STATES, UNKNOWN, Records, Strand, Task, Wait
 from asyncjit.profiler.saved import read_trace
 from asyncjit.profiler.stacks import write_stacks
@@ -100,6 +103,37 @@ class Results:
     def critical_path(self) -> list[PathPiece]:
         """Return the pieces of the longest path, in order; their lengths add up to the span."""
         return critical.critical_path(self.records)
+
+    def predict(self, num_lanes: int) -> Prediction:
+        """Predict what the block would take on `num_lanes` lanes.
+
+        A profile on one lane knows nothing of what lanes take from each other, unless it had a rival for the GIL.
+
+        Raises
+        ------
+        ValueError
+            If `num_lanes` is not positive.
+        """
+        return prediction.predict(self.records, num_lanes)
+
+    def what_if(self, fn: str | Callable[..., Any], factor: float, num_lanes: int | None = None) -> Prediction:
+        """Predict what the block would take if the code of `fn` itself ran `factor` times faster.
+
+        Parameters
+        ----------
+        fn : str or callable
+            A name as the profile shows it, or the function that was forked.
+        factor : float
+            Above 0; 2 stands for half the time, `math.inf` for none.
+        num_lanes : int, optional
+            By default as many as the profile was recorded with.
+
+        Raises
+        ------
+        ValueError
+            If no fork has that name, or `factor` or `num_lanes` is not positive.
+        """
+        return prediction.what_if(self.records, fn, factor, num_lanes)
 
     def key_averages(self, group_by_input_shape: bool = False) -> EventList:
         """Return what each function cost, calls added up; `.table()` shows it in torch's columns.

@@ -26,7 +26,20 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from asyncjit.profiler.records import OUTSIDE, RANGE, STATES, STRAND, TASK, UNKNOWN, WAIT, Lane, Machine, Records, Table
+from asyncjit.profiler.records import (
+    BURST,
+    OUTSIDE,
+    RANGE,
+    STATES,
+    STRAND,
+    TASK,
+    UNKNOWN,
+    WAIT,
+    Lane,
+    Machine,
+    Records,
+    Table,
+)
 
 T = TypeVar("T")
 
@@ -35,8 +48,8 @@ START = b'{"asyncjit":'
 LIMIT_BYTES = 1 << 30  #: of the first line, and of the tables unpacked; chosen: 7 million strands, with fork and wait
 MAX_NS = 1 << 53  #: 104 days; a float still holds each nanosecond, and sums of times fit their integers
 MAX_THREADS = 1 << 16  #: chosen: beyond any machine, and small enough to loop over
-TABLES = {"strands": STRAND, "tasks": TASK, "waits": WAIT, "ranges": RANGE}
-NUMBERS = ("duration_ns", "num_lanes", "num_dropped")
+TABLES = {"strands": STRAND, "tasks": TASK, "waits": WAIT, "ranges": RANGE, "bursts": BURST}
+NUMBERS = ("duration_ns", "num_lanes", "num_dropped", "turn_ns")
 TEXTS = ("names", "sites", "shapes")
 
 
@@ -220,6 +233,7 @@ def _check_numbers(records: Records) -> None:
         ("num_cpus", machine.num_cpus, 1, MAX_THREADS),
         ("num_dropped", records.num_dropped, 0, MAX_NS),
         ("duration_ns", records.duration_ns, 0, MAX_NS),
+        ("turn_ns", records.turn_ns, UNKNOWN, MAX_NS),
         ("process_cpu_ns", machine.process_cpu_ns, UNKNOWN, MAX_NS),
         ("others_cpu_ns", machine.others_cpu_ns, UNKNOWN, MAX_NS),
         ("core_wait_ns", machine.core_wait_ns, UNKNOWN, MAX_NS),
@@ -232,7 +246,7 @@ def _check_numbers(records: Records) -> None:
 
 def _check_tables(records: Records) -> None:
     strands, tasks, waits, ranges = records.strands, records.tasks, records.waits, records.ranges
-    for key in TABLES:
+    for key in ("strands", "tasks", "waits", "ranges"):
         table = getattr(records, key)
         _check(table["lane"], 0, len(records.lanes) - 1, f"{key}.lane")
         if key != "tasks":
@@ -254,6 +268,10 @@ def _check_tables(records: Records) -> None:
     _check(strands["cpu_ns"], UNKNOWN, MAX_NS, "strands.cpu_ns")
     _check(waits["target"], UNKNOWN, len(tasks) - 1, "waits.target")
     _check(ranges["name"], 0, len(records.names) - 1, "ranges.name")
+    for name in records.bursts.dtype.names or ():
+        _check(records.bursts[name], 0, MAX_NS, f"bursts.{name}")
+    at_ns = np.column_stack((records.bursts["start_ns"], records.bursts["end_ns"])).ravel()
+    _check_that(np.diff(at_ns) >= 0, "bursts come one after the other")
     for key, table in (("strands", strands), ("ranges", ranges)):
         lane, start_ns = table["lane"], table["start_ns"]
         in_order = (lane[1:] > lane[:-1]) | ((lane[1:] == lane[:-1]) & (start_ns[1:] >= start_ns[:-1]))

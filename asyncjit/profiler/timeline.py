@@ -31,6 +31,7 @@ from asyncjit.profiler.records import (
     Records,
     Table,
 )
+from asyncjit.profiler.rivalry import Rivalry
 from asyncjit.profiler.tracks import Track, by_lane, rows_of
 from asyncjit.profiler.waits import waits_of
 
@@ -38,7 +39,9 @@ STATES = np.zeros(5, np.int64)  # by the state of the fork's future
 STATES[[cell.FINISHED, cell.FAILED, cell.CANCELLED]] = FINISHED, FAILED, CANCELLED
 
 
-def records_of(notes: Notes, end_ns: int, *, num_lanes: int, machine: Machine) -> Records:
+def records_of(
+    notes: Notes, end_ns: int, *, num_lanes: int, machine: Machine, rivalry: Rivalry | None = None
+) -> Records:
     """Return what the notes say; what is open at `end_ns` is shown up to there."""
     tracks, numbers = by_lane(notes, end_ns)
     duration_ns = end_ns - notes.start_ns
@@ -66,6 +69,7 @@ def records_of(notes: Notes, end_ns: int, *, num_lanes: int, machine: Machine) -
         num_lanes=num_lanes,
         num_dropped=notes.count_dropped(),
         machine=machine,
+        **({} if rivalry is None else rivalry._asdict()),
     )
 
 

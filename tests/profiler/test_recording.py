@@ -241,6 +241,22 @@ def test_a_fork_that_waits_as_the_block_ends_is_seen_to_wait(runtime: sync.Runti
     assert [(wait.task, wait.fork, wait.end_ns) for wait in prof.waits()] == [(1, 2, None)]
 
 
+def test_a_rival_works_while_the_profile_records_and_its_bursts_are_told() -> None:
+    def is_there() -> bool:
+        return any(thread.name == "asyncjit profiler's rival" for thread in threading.enumerate())
+
+    with sync.Runtime(1):
+        with profile(rival=True) as prof:
+            sync.call(abs, -1)
+            assert is_there()
+        assert not is_there()
+    assert len(prof.records.bursts) >= 1
+    assert prof.records.turn_ns > 0
+    with profile() as prof:
+        assert not is_there()
+    assert (len(prof.records.bursts), prof.records.turn_ns) == (0, -1)
+
+
 # -- steps
 
 FUNCTIONS: list[Callable[[int], object]] = [abs, bin, hex, oct, bool, complex]

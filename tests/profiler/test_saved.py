@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from asyncjit.profiler import saved
 from asyncjit.profiler.chrome import write_trace
-from asyncjit.profiler.records import OUTSIDE, STRAND, TASK, UNFINISHED, UNKNOWN, Lane, Machine, Records
+from asyncjit.profiler.records import BURST, OUTSIDE, STRAND, TASK, UNFINISHED, UNKNOWN, Lane, Machine, Records
 from asyncjit.profiler.saved import packed, read_trace
 from tests.profiler.generated import random_records
 from tests.profiler.handmade import handmade
@@ -329,3 +329,16 @@ def test_changed_numbers_are_read_or_refused(
     if len(table):
         table[data.draw(st.sampled_from(table.dtype.names))][data.draw(st.integers(0, len(table) - 1))] = value
     read_or_refuse(read, file_of(records), tmp_path)
+
+
+def test_the_bursts_of_a_rival_come_back(tmp_path: Path) -> None:
+    bursts = np.array([(0, 10, 3), (90, 100, 4)], BURST)
+    records = replace(handmade([("a", 0, 1)], [(1, 1, 2, 5)]), bursts=bursts, turn_ns=10_000)
+    write_trace(tmp_path / "trace.json", records)
+    again = read_trace(tmp_path / "trace.json")
+    assert again.bursts.tolist() == bursts.tolist()
+    assert again.turn_ns == 10_000
+    crossing = replace(records, bursts=bursts[::-1].copy())
+    write_trace(tmp_path / "trace.json", crossing)
+    with pytest.raises(ValueError, match="bursts come one after the other, but not in row 1"):
+        read_trace(tmp_path / "trace.json")
