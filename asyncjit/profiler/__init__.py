@@ -26,6 +26,8 @@ What follows
     plan.py         the program laid out for a simulation
     simulation.py   a program on other lanes
     prediction.py   predict, what_if
+    accounts.py     where the lanes' time went; moments.py: what ran side by side, moment by moment
+    explanation.py  why it is not faster, in sentences; causes.py: each cause in words
     calls.py        the tree of calls, with what each executed itself
     averages.py     key_averages: what each function cost
     table.py        which is shown in torch's form
@@ -34,9 +36,11 @@ Files and pages
     slices.py       what stands on its lanes; arrows.py and counters.py: what stands between and below them
     saved.py        the records in it, and reading them back
     stacks.py       folded stacks, for flame graphs
+    texts.py        times and shares as people read them
 """
 
 from asyncjit.profiler.critical import PathPiece
+from asyncjit.profiler.explanation import Cause, Explanation
 from asyncjit.profiler.prediction import Prediction
 from asyncjit.profiler.ranges import record_function
 from asyncjit.profiler.recording import profile
@@ -46,7 +50,9 @@ from asyncjit.profiler.schedules import ProfilerAction, schedule
 from asyncjit.profiler.table import EventList, FunctionEventAvg
 
 __all__ = [
+    "Cause",
     "EventList",
+    "Explanation",
     "FunctionEventAvg",
     "PathPiece",
     "Prediction",

@@ -9,6 +9,7 @@ from typing import Any
 from asyncjit.profiler import analysis, averages, critical, prediction
 from asyncjit.profiler.chrome import write_trace
 from asyncjit.profiler.critical import PathPiece
+from asyncjit.profiler.explanation import Explanation, explain
 from asyncjit.profiler.prediction import Prediction
 from asyncjit.profiler.records import OUTSIDE, STATES, UNKNOWN, Records, Strand, Task, Wait
 from asyncjit.profiler.saved import read_trace
@@ -144,6 +145,10 @@ class Results:
             Have a row for each shape of arguments; `profile(record_shapes=True)` notes them.
         """
         return averages.key_averages(self.records, group_by_input_shape=group_by_input_shape)
+
+    def explain(self) -> Explanation:
+        """Return what bounds the program, in five sentences at most; printed, they are text."""
+        return explain(self.records)
 
     # -- to look at, and to keep
 
