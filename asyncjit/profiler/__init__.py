@@ -36,6 +36,10 @@ Files and pages
     slices.py       what stands on its lanes; arrows.py and counters.py: what stands between and below them
     saved.py        the records in it, and reading them back
     stacks.py       folded stacks, for flame graphs
+    report.py       the HTML page; page.py, report.css, report.js, timeline_figure.py, cells.py, speedup_figure.py
+    notebook.py     the same, small, in a notebook
+    summary.py      the same as plain text
+    findings.py     what both of them show
     texts.py        times and shares as people read them
 """
 

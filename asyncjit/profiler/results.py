@@ -10,10 +10,14 @@ from asyncjit.profiler import analysis, averages, critical, prediction
 from asyncjit.profiler.chrome import write_trace
 from asyncjit.profiler.critical import PathPiece
 from asyncjit.profiler.explanation import Explanation, explain
+from asyncjit.profiler.findings import Findings
+from asyncjit.profiler.notebook import repr_html
 from asyncjit.profiler.prediction import Prediction
 from asyncjit.profiler.records import OUTSIDE, STATES, UNKNOWN, Records, Strand, Task, Wait
+from asyncjit.profiler.report import write_report
 from asyncjit.profiler.saved import read_trace
 from asyncjit.profiler.stacks import write_stacks
+from asyncjit.profiler.summary import summary
 from asyncjit.profiler.table import EventList
 
 
@@ -150,7 +154,51 @@ class Results:
         """Return what bounds the program, in five sentences at most; printed, they are text."""
         return explain(self.records)
 
+    def summary(self) -> str:
+        """Return a screenful of text: key figures, explanation, functions, critical path, predictions."""
+        return summary(self._findings())
+
     # -- to look at, and to keep
+
+    def report(self, path: str | Path, *, title: str = "asyncjit: parallelism") -> None:
+        """Write one HTML page, which needs no network: timeline, speed-up curve, tables, explanation.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file that is there is overwritten.
+        title : str
+            The page's heading.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            Without plotly: `pip install 'asyncjit[report]'`.
+        OSError
+            If the file can't be written.
+        """
+        write_report(path, self._findings(), title=title)
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return repr_html(self._findings())
+
+    def _findings(self) -> Findings:
+        records = self.records
+        curve = prediction.curve(records)
+        time_s = records.duration_ns / 1e9
+        return Findings(
+            records=records,
+            causes=explain(records),
+            path=critical.critical_path(records),
+            curve=curve,
+            functions=averages.key_averages(records),
+            work_s=self.work_s,
+            span_s=self.span_s,
+            parallelism=self.parallelism,
+            utilisation=self.utilisation(),
+            measured=Prediction(records.num_lanes, time_s, curve[0].time_s / max(time_s, 1e-9)),
+        )
 
     def export_chrome_trace(self, path: str | Path) -> None:
         """Write the profile as a Chrome trace, for ui.perfetto.dev, chrome://tracing and `asyncjit view`.
