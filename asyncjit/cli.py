@@ -1,4 +1,7 @@
-"""The command line: `asyncjit demo`. It parses and prints; what is run stands in `demo.py`."""
+"""The command line: `asyncjit demo`, `analyse` and `view`.
+
+It parses and prints; what is run stands in `demo.py` and in the profiler.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import asyncjit
 from asyncjit import cpus
-from asyncjit.demo import FORMS, Row, Size, as_json, make_forms, make_input, measure
+from asyncjit.demo import FORMS, PROFILED, Row, Size, as_json, make_forms, make_input, measure
+from asyncjit.profiler import load, profile
+from asyncjit.profiler.viewer import serve
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -29,15 +34,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="asyncjit", description="Dynamic inter-op parallelism for NumPy models.")
     parser.add_argument("--version", action="version", version=f"asyncjit {asyncjit.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    about = "run TorchScript's tutorial: an ensemble of bidirectional LSTMs, serial and forked"
-    command = commands.add_parser("demo", help=about, description=about)
-    _add_demo(command)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{demo,analyse,view}")
+    for name, add, run, about in (
+        ("demo", _add_demo, demo, "run TorchScript's tutorial: an ensemble of bidirectional LSTMs, serial and forked"),
+        ("analyse", _add_trace, analyse, "tell what bounds a program, from a trace that a profile has exported"),
+        ("view", _add_view, view, "show a trace in the Perfetto UI, served on this machine"),
+    ):
+        command = commands.add_parser(name, help=about, description=about)
+        add(command)
+        command.set_defaults(run=run, command_parser=command)
     options = parser.parse_args(argv)
     try:
-        return demo(options)
+        code: int = options.run(options)
+    except (OSError, ValueError, ImportError) as error:  # a trace that is none, or an extra that is missing
+        options.command_parser.error(str(error))
     except MemoryError as error:
-        command.error(f"{_size(options)} does not fit into memory: {error}")
+        options.command_parser.error(f"it does not fit into memory: {error}")
+    return code
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +73,28 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the result for machines, and nothing else")
     parser.add_argument(
-        "--output", type=_folder, metavar="DIR", default=Path(), help="the folder for parallel.json (default: this one)"
+        "--output",
+        type=_folder,
+        metavar="DIR",
+        default=Path(),
+        help="the folder for parallel.json and parallel.html (default: this one)",
     )
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", type=Path, help="a .json or .json.gz of profile.export_chrome_trace")
+
+
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    _add_trace(parser)
+    parser.add_argument("--port", type=_port, metavar="N", default=0, help="to listen on (default: a free one)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 1 << 16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be 0 to 65535, got {text!r}")
 
 
 def _count(text: str) -> int:
@@ -88,19 +121,54 @@ def _size(options: argparse.Namespace) -> Size:
 
 def demo(options: argparse.Namespace) -> int:
     """Measure all forms and show them; 1 if their outputs differ."""
-    size, trace = _size(options), options.output / "parallel.json"
+    size = _size(options)
+    profiles: dict[str, profile] = {}
     num_runs = 1 + options.rounds * len(FORMS)
     with asyncjit.Runtime(options.threads) as runtime:
         with nullcontext(lambda form: None) if options.json else _progress(1 + num_runs) as show:
             show("making the models")
-            rows = measure(make_forms(size), make_input(size), rounds=options.rounds, trace=trace, progress=show)
+            forms, x = make_forms(size), make_input(size)
+            rows = measure(forms, x, rounds=options.rounds, progress=show, on_profile=profiles.__setitem__)
         threads = runtime.num_interop_threads
+    prof = profiles[PROFILED]
+    files = _write(prof, options.output)
+    explanation = prof.explain()
     if options.json:
-        print(json.dumps(as_json(size, threads, rows, trace), indent=2))
+        print(json.dumps(as_json(size, threads, rows, explanation=explanation, files=files), indent=2))
     else:
         print_table(size, threads, rows)
-        print(f"\nTimeline of everything forked: {trace} (open it at https://ui.perfetto.dev or chrome://tracing)")
+        print(f"\nWhat bounds {PROFILED}:\n{explanation}")
+        print(f"\nIts timeline: {' and '.join(map(str, files))} (the first is for `asyncjit view`, or ui.perfetto.dev)")
     return exit_code(rows)
+
+
+def _write(prof: profile, folder: Path) -> list[Path]:
+    """Write the trace, and the report if plotly is there; return the files."""
+    trace, report = folder / "parallel.json", folder / "parallel.html"
+    prof.export_chrome_trace(trace)
+    try:
+        prof.report(report, title="The tutorial's ensemble, everything forked")
+    except ModuleNotFoundError as error:
+        print(f"{report} was not written: {error}", file=sys.stderr)
+        return [trace]
+    return [trace, report]
+
+
+def analyse(options: argparse.Namespace) -> int:
+    """Print what a saved profile says."""
+    print(load(options.trace).summary())
+    return 0
+
+
+def view(options: argparse.Namespace) -> int:
+    """Serve the Perfetto UI with a trace until Ctrl-C."""
+    serve(
+        options.trace,
+        port=options.port,
+        open_browser=not options.no_browser,
+        ready=lambda url: print(f"{options.trace} is shown at {url} until Ctrl-C", flush=True),
+    )
+    return 0
 
 
 def _progress(total: int) -> AbstractContextManager[Show]:

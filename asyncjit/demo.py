@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import asyncjit
 from asyncjit import nn, sync
-from asyncjit.profiler import profile
+from asyncjit.profiler import Cause, profile
 
 Array = NDArray[np.float32]
 
@@ -137,7 +137,7 @@ FORMS: dict[str, tuple[type[Ensemble], type[BidirectionalRecurrentLSTM]]] = {
     "everything forked": (ForkedEnsemble, ForkedLSTM),
     "async models": (AsyncEnsemble, AsyncLSTM),
 }
-TRACED = "everything forked"
+PROFILED = "everything forked"
 
 
 def make_forms(size: Size) -> dict[str, Ensemble]:
@@ -191,8 +191,8 @@ def measure(
     x: Array,
     *,
     rounds: int,
-    trace: Path | None = None,
     progress: Callable[[str], None] = lambda form: None,
+    on_profile: Callable[[str, profile], object] = lambda form, prof: None,
 ) -> list[Row]:
     """Run each form `rounds` times in turn, and return the medians, with the first form as the one to compare with.
 
@@ -204,10 +204,10 @@ def measure(
         The input of all forms.
     rounds : int
         How often each form runs, after the first form has run once to warm up.
-    trace : Path, optional
-        Where to write the last trace of everything forked.
     progress : callable
         Told the name of each form before it runs, the warm-up included.
+    on_profile : callable
+        Told the name of each form and its profile after it has run.
     """
     first = next(iter(forms))
     times: dict[str, list[float]] = {form: [] for form in forms}
@@ -226,8 +226,7 @@ def measure(
                     times[form].append(time.perf_counter() - start)
                 shares[form].append(prof.utilisation())
                 is_identical[form] &= bool(np.array_equal(output, expected))
-                if trace is not None and form == TRACED:
-                    prof.export_chrome_trace(trace)
+                on_profile(form, prof)
     seconds = {form: statistics.median(times[form]) for form in forms}
     return [
         Row(
@@ -249,11 +248,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def as_json(size: Size, num_interop_threads: int, rows: Iterable[Row], trace: Path) -> dict[str, Any]:
+def as_json(
+    size: Size, num_interop_threads: int, rows: Iterable[Row], *, explanation: Iterable[Cause], files: Iterable[Path]
+) -> dict[str, Any]:
     """Return the result for machines."""
     return {
         "size": asdict(size),
         "num_interop_threads": num_interop_threads,
         "forms": [asdict(row) for row in rows],
-        "trace": str(trace),
+        "explanation": [cause._asdict() for cause in explanation],
+        "files": [str(file) for file in files],
     }

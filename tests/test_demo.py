@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from asyncjit import demo, sync
+from asyncjit.profiler import Cause, profile
 
 SIZE = demo.Size(steps=3, batch=2, hidden=4, models=2)
 
@@ -74,11 +75,17 @@ def test_a_form_whose_output_differs_is_told_of(runtime: sync.Runtime) -> None:
     assert [(row.form, row.is_identical) for row in rows] == [("serial", True), ("doubled", False)]
 
 
-def test_measuring_runs_the_forms_in_turn_and_compares_with_the_first(runtime: sync.Runtime, tmp_path: Path) -> None:
+def test_measuring_runs_the_forms_in_turn_and_compares_with_the_first(runtime: sync.Runtime) -> None:
     begun: list[str] = []
-    trace = tmp_path / "trace.json"
+    profiles: list[tuple[str, profile]] = []
     forms = demo.make_forms(SIZE)
-    rows = demo.measure(forms, demo.make_input(SIZE), rounds=2, trace=trace, progress=begun.append)
+    rows = demo.measure(
+        forms,
+        demo.make_input(SIZE),
+        rounds=2,
+        progress=begun.append,
+        on_profile=lambda form, prof: profiles.append((form, prof)),
+    )
     assert begun == ["warm-up", *forms, *forms]
     assert [row.form for row in rows] == list(forms)
     assert all(row.is_identical for row in rows)
@@ -86,16 +93,19 @@ def test_measuring_runs_the_forms_in_turn_and_compares_with_the_first(runtime: s
     for row in rows:
         assert row.speedup == pytest.approx(rows[0].seconds / row.seconds)
         assert 0 < row.utilisation <= 1
-    names = [event["name"] for event in json.loads(trace.read_text())["traceEvents"] if event["ph"] == "b"]
-    assert names.count("ForkedLSTM") == SIZE.models, "the trace is of everything forked"
+    assert [form for form, _ in profiles] == [*forms, *forms]
+    names = [task.name for task in dict(profiles)[demo.PROFILED].tasks()]
+    assert names.count("ForkedLSTM") == SIZE.models, "everything is forked"
 
 
 def test_the_result_for_machines_holds_plain_values() -> None:
     row = demo.Row(form="serial", seconds=2.0, speedup=1.0, utilisation=0.5, is_identical=True)
-    result = demo.as_json(SIZE, 3, [row], Path("here", "trace.json"))
+    cause = Cause("cell_b is one long path", 0.5, "split it")
+    result = demo.as_json(SIZE, 3, [row], explanation=[cause], files=[Path("here", "trace.json")])
     assert json.loads(json.dumps(result)) == {
         "size": {"steps": 3, "batch": 2, "hidden": 4, "models": 2},
         "num_interop_threads": 3,
         "forms": [{"form": "serial", "seconds": 2.0, "speedup": 1.0, "utilisation": 0.5, "is_identical": True}],
-        "trace": str(Path("here", "trace.json")),
+        "explanation": [{"text": "cell_b is one long path", "share": 0.5, "advice": "split it", "name": ""}],
+        "files": [str(Path("here", "trace.json"))],
     }

@@ -40,11 +40,13 @@ Files and pages
     notebook.py     the same, small, in a notebook
     summary.py      the same as plain text
     findings.py     what both of them show
+    viewer.py       serves the Perfetto UI
     texts.py        times and shares as people read them
 """
 
 from asyncjit.profiler.critical import PathPiece
 from asyncjit.profiler.explanation import Cause, Explanation
+from asyncjit.profiler.inflation import FunctionLoad, Stretches
 from asyncjit.profiler.prediction import Prediction
 from asyncjit.profiler.ranges import record_function
 from asyncjit.profiler.recording import profile
@@ -58,12 +60,14 @@ __all__ = [
     "EventList",
     "Explanation",
     "FunctionEventAvg",
+    "FunctionLoad",
     "PathPiece",
     "Prediction",
     "ProfilerAction",
     "Results",
     "SavedProfile",
     "Strand",
+    "Stretches",
     "Task",
     "Wait",
     "load",

