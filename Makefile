@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-BENCHMARKS ?= fork_wait ensemble graph kernels stacked pinyin import_time
+BENCHMARKS ?= fork_wait profiler prediction ensemble graph kernels stacked pinyin import_time
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

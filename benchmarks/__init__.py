@@ -6,7 +6,10 @@ what was measured in the same run is compared.
 Where things are
 ----------------
 harness         interleaved rounds, workers in fresh interpreters, the table, the JSON
-fork_wait       the cost of a fork and its wait: script, event loop, memory, profiler
+fork_wait       the cost of a fork and its wait: script, event loop, memory
+profiler        what a profile costs, off and on; a million strands
+prediction      predictions from a profile on one lane, held against runs on two
+graph           traced graphs and scripted functions, beside the same work by hand
 ensemble        the tutorial's ensemble of LSTMs, serial and forked
 kernels         products with weights, layers and calls split over two threads, beside NumPy and torch
 stacked         many small recurrent modules as one, beside the loop over them

@@ -1,4 +1,4 @@
-"""The cost of a fork and its wait: in a script, on an event loop, pending, and with a profiler.
+"""The cost of a fork and its wait: in a script, on an event loop, and pending.
 
 The kernel is `np.negative` on one element, so nearly all that is measured is the machinery. Peers get as many threads
 as asyncjit has. A *burst* forks all and then waits for all; *one at a time* waits for each before the next. torch has
@@ -27,9 +27,7 @@ import uvloop
 
 import asyncjit
 from asyncjit import sync
-from asyncjit.profiler import profile
-from benchmarks import uninstrumented
-from benchmarks.harness import Options, Samples, Sheet, Worker, interleave, parse_options, serve
+from benchmarks.harness import Options, Sheet, Worker, interleave, parse_options, serve
 
 BURST = 2_000  # specified: forks of a burst
 FIB = 16  # fib(16) makes 1,596 forks: about a burst
@@ -338,31 +336,6 @@ def measure_pending(sheet: Sheet, options: Options) -> None:
     sheet.value(f"{many:,} pending, peak with their results", f"{median(ours['peak']) / 1e6:.0f} MB")
 
 
-# -- with a profiler
-
-
-def profiled_burst(n: int, repeats: int) -> float:
-    total = 0.0
-    for _ in range(repeats):
-        with profile():
-            total += burst(sync, n, 1)
-    return total / repeats
-
-
-def measure_profiler(sheet: Sheet, options: Options) -> None:
-    repeats = 1 if options.is_quick else 5
-    bare = uninstrumented.load()
-    cases: dict[str, Callable[[], float]] = {
-        "no hooks": partial(burst, bare, BURST, repeats),
-        "profiler off": partial(burst, sync, BURST, repeats),
-        "profiler on": partial(profiled_burst, BURST, repeats),
-    }
-    found: dict[str, Samples] = interleave(cases, options.rounds)
-    bare.close()
-    sheet.ratio("profiler off: a copy without its hooks", found["profiler off"], found["no hooks"], "≤ 1.03 ×")
-    sheet.difference("profiler on: off", found["profiler on"], found["profiler off"], "≤ +1.5 µs")
-
-
 def main() -> None:
     """Measure all, print the table."""
     options = parse_options("The cost of a fork and its wait.", rounds=21)
@@ -377,7 +350,6 @@ def main() -> None:
     measure_awaited(sheet, options, "uvloop", uvloop.new_event_loop)
     measure_awaited(sheet, options, "asyncio", asyncio.new_event_loop)
     measure_pending(sheet, options)
-    measure_profiler(sheet, options)
     sheet.finish()
 
 

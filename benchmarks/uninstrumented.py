@@ -81,8 +81,9 @@ class _Remover(ast.NodeTransformer):
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)
-        if not isinstance(node.op, ast.And):
-            return node
+        if isinstance(node.op, ast.Or):
+            node.values = [value for value in node.values if not _is_false(value)]
+            return node if len(node.values) > 1 else (node.values or [ast.Constant(False)])[0]
         if any(_is_false(value) for value in node.values):
             return ast.Constant(False)
         node.values = [v for v in node.values if not (isinstance(v, ast.Constant) and v.value is True)]
