@@ -159,8 +159,19 @@ def strand(fork: Any) -> None:
             task._log_destroy_pending = False  # as asyncio.gather does: what it had to do is done elsewhere
         send(fork)
         return
+    _close_blocks(fork)
     error = RuntimeClosed(f"the event loop of {fork.describe()} has closed while it was running")
     _settle(fork, future, FAILED, Failure(error, fork.describe()))
+
+
+def _close_blocks(scope: Any) -> None:
+    """Close the blocks that a body was in and will never leave: who waits for all below it would wait for ever."""
+    with lock:
+        children = tuple(scope.children or ())
+    for child in children:
+        if not hasattr(child, "future"):  # a stretch of code, no fork
+            _close_blocks(child)
+            child.close()
 
 
 @types.coroutine

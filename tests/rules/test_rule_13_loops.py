@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncjit import Future, Runtime, fork, sync, wait
+from asyncjit import Future, Runtime, fork, fork_group, sync, wait
 from asyncjit.errors import RuntimeClosed
 from tests.at_rest import PATIENCE_S, Gate
 from tests.rules.places import in_thread
@@ -149,3 +149,27 @@ def test_a_kernel_that_waits_for_a_coroutine_fork_of_a_loop_that_closes_is_told(
         close_in_the_middle(loop, main)
         with pytest.raises(RuntimeClosed, match="has closed while it was running"):
             futures[0].result(PATIENCE_S)
+
+
+def test_a_group_does_not_wait_for_a_block_that_its_coroutine_can_never_leave(loop: asyncio.AbstractEventLoop) -> None:
+    futures: list[Future[None]] = []
+
+    async def model() -> None:
+        async with fork_group(), fork_group():
+            loop.call_soon(loop.stop)
+            await Future()
+
+    def kernel() -> None:
+        with sync.fork_group() as group:
+            group.fork(model)
+
+    async def main() -> None:
+        futures.append(fork(kernel))
+        await futures[0]
+
+    with Runtime(1, blas_threads=None) as runtime:
+        close_in_the_middle(loop, main)
+        with pytest.raises(ExceptionGroup) as error:
+            futures[0].result(PATIENCE_S)
+        assert [type(each) for each in error.value.exceptions] == [RuntimeClosed]
+        assert runtime.close(timeout=PATIENCE_S) == []
