@@ -7,6 +7,7 @@ for it runs in another thread.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -79,3 +80,10 @@ def load() -> Iterator[Load]:
 
     yield loaded
     processor.close()
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Let what a test has left go before the next one."""
+    yield
+    gc.collect()

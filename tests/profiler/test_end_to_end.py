@@ -19,6 +19,13 @@ from asyncjit.profiler.saved import read_trace
 from tests.at_rest import PATIENCE_S, when_idle
 from tests.profiler.random_programs import Program, programs
 
+# Tasks and generators that a closing loop leaves unfinished complain when they go.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*never awaited:RuntimeWarning"),
+    pytest.mark.usefixtures("collected"),
+]
+
 some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -18,6 +18,13 @@ from tests.profiler.perfetto import Load, check_figures
 from tests.profiler.programs import PROGRAMS
 from tests.profiler.random_programs import Program, programs
 
+# Tasks and generators that a closing loop leaves unfinished complain when they go.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*never awaited:RuntimeWarning"),
+    pytest.mark.usefixtures("collected"),
+]
+
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", ["trace.json", "trace.json.gz"])
