@@ -1,8 +1,8 @@
 """The notes of one recording: flat lists of integers, one for each thread, packed into arrays as they grow.
 
 A note is a few integers, appended by one C call, so Ctrl-C can't fall into one and threads need no lock. Flat, because
-tuples kept by the thousand would call the garbage collector: that was half of what a profile cost
-(`benchmarks/profiler.py`). Integers, because a fork that a note kept would keep 400 bytes more, and because an array
+tuples kept by the thousand would call the garbage collector: that was half of what a profile cost.
+Integers, because a fork that a note kept would keep 400 bytes more, and because an array
 holds them in 8 each. A thread packs its own list; who reads the notes of others takes the lock that packing takes.
 """
 

@@ -44,7 +44,7 @@ from asyncjit.profiler.rivalry import Rival, Rivalry
 from asyncjit.profiler.schedules import ProfilerAction
 from asyncjit.profiler.timeline import records_of
 
-MAX_EVENTS = 10_000_000  # chosen: 400 MB, some two million forks
+MAX_EVENTS = 10_000_000  # chosen: some 330 MB, 1.7 million forks
 
 numbers = itertools.count(1)  # of forks and ranges: several profiles may see the same ones
 
@@ -66,14 +66,14 @@ class profile(Instrument, Results):  # noqa: N801  # torch's name
     record_shapes : bool
         Note the shapes of the arguments of each fork, for `key_averages(group_by_input_shape=True)`.
     cpu_times : bool
-        Note the CPU time of the thread in each strand: it takes half of what a profile costs, and tells where time was
-        lost to waiting for the GIL or for a core.
+        Note the CPU time of the thread in each strand: it takes a quarter of what a profile costs, and tells where time
+        was lost to waiting for the GIL or for a core.
     rival : bool
         Let a thread ask for the GIL in short bursts, a tenth of the time, so that a profile on one lane can tell what
         two would take from each other: see `predict`. Programs of many short NumPy calls get some 3 to 13 % slower.
     max_events : int
-        How many events are kept, 40 bytes each; a fork and its wait make six. Where that is reached the recording ends,
-        and what comes later is counted as dropped.
+        How many events are kept, some 33 bytes each; a fork and its wait make six. Where that is reached the recording
+        ends, and what comes later is counted as dropped.
     clock : callable
         Returns the time in nanoseconds.
     cpu_clock : callable

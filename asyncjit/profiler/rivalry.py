@@ -5,7 +5,7 @@ CPU time. With a second thread at work, each time may cost a hand-over, some ten
 short NumPy calls may be slower than one. So while a profile records, the rival works for a millisecond of ten: a NumPy
 call of about ten microseconds without the GIL, again and again. What strands lose in those bursts is what they would
 lose beside another lane; and how long the rival had to wait for its turns tells how much of the time the strands hold
-the GIL. It takes a tenth of a processor that should be idle, and made fine-grained programs some 3 to 9 % slower.
+the GIL. It takes a tenth of a processor that should be idle, and made fine-grained programs some 3 to 13 % slower.
 
 Bare threads of thirteen kernels, from 1 us of `tanh` to batches of sentences, lost beside such a rival what they lost
 beside their own kind, or up to 1.6 times that where they hold the GIL themselves (`OWN_KIND` in contention.py). Of the
