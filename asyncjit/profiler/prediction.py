@@ -127,7 +127,6 @@ class Predictor:
         if self._contention.num_others:
             simulated = simulate(self._plan, records.num_lanes, self._overheads).num_others
             self._share = min(1.0, self._contention.num_others / simulated) if simulated else 1.0
-        self._enough: tuple[int, int] | None = None  # lanes beyond which nothing changes, and the time with them
         self._one_ns = self.time_ns(1)
 
     def predict(self, num_lanes: int) -> Prediction:
@@ -137,12 +136,7 @@ class Predictor:
 
     def time_ns(self, num_lanes: int) -> int:
         """Return the predicted time."""
-        if self._enough is not None and num_lanes >= self._enough[0]:
-            return self._enough[1]
-        outcome = self._outcome(num_lanes, 1.0)
-        if not outcome.is_bounded:
-            self._enough = (num_lanes, outcome.time_ns)
-        return outcome.time_ns
+        return self._outcome(num_lanes, 1.0).time_ns
 
     def changed_ns(self, num_lanes: int, name: int, factor: float) -> int:
         """Return the predicted time if the strands of one name took `factor` times what they took."""
